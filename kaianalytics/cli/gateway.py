@@ -1,0 +1,57 @@
+"""`kai gateway`: the custodian's process."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Annotated
+
+import typer
+
+from kaianalytics.cli.terminal import console, for_people, open_home, socket_path
+from kaianalytics.client.transport import GatewayClient
+from kaianalytics.errors import Unreachable
+from kaianalytics.protocol import API, ISOLATION_SENTENCE
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="The custodian's process: answers notebooks, keeps the records."
+)
+
+
+@app.command()
+@for_people
+def serve() -> None:
+    """Serve the home (KAI_HOME, else .kai) until Ctrl-C or SIGTERM."""
+    from kaianalytics.gateway.server import (
+        serve as serve_home,
+    )  # seconds to import; `wait` and `status` need none of it
+
+    home = open_home()
+    os.umask(0o077)
+    console.print(f"Gateway on {home.socket_path}. {ISOLATION_SENTENCE}", markup=False, soft_wrap=True)
+    serve_home(home)
+
+
+@app.command()
+@for_people
+def status() -> None:
+    """What the running gateway serves."""
+    health = GatewayClient(socket_path(), "anyone").request_json("GET", f"{API}/health")
+    for name, value in health.items():
+        console.print(f"{name}: {value}", markup=False)
+
+
+@app.command()
+@for_people
+def wait(seconds: Annotated[float, typer.Option(help="How long to wait at most.")] = 30.0) -> None:
+    """Wait until the gateway answers."""
+    started = time.monotonic()
+    while True:
+        try:
+            health = GatewayClient(socket_path(), "anyone").request_json("GET", f"{API}/health")
+            break
+        except Unreachable:
+            if time.monotonic() - started > seconds:
+                raise
+            time.sleep(0.05)
+    console.print(f"Ready: snapshot {health['snapshot']}, data as of {health['as_of']}.", markup=False)

@@ -1,0 +1,187 @@
+"""`kai`, the connection that a notebook works with.
+
+Laws:
+1. The token is read once, from a pipe that only this kernel inherited; the pipe is closed and its number leaves the
+   environment before anything else is done. It is in no repr, no message and no environment.
+2. A kernel has one connection: `connect()` again returns the same.
+3. What reaches the analyst is a frame, a release, or a KaiError with its rule and what to do; nothing is retried.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from io import BytesIO
+from typing import Any, TypeVar
+
+import polars as pl
+
+from kaianalytics.client.display import BudgetTable, DatasetList, ReleaseTable, isolation_sentence
+from kaianalytics.client.transport import Door, HandedSockets
+from kaianalytics.errors import Fault, PolicyRefused, Refused
+from kaianalytics.protocol import API, Budget, Dataset, SessionGrant, StatisticsAnswer
+
+T = TypeVar("T")
+
+TOKEN_FD = "KAI_TOKEN_FD"  # the pipe that holds the session's grant
+HANDOVER_FD = "KAI_HANDOVER_FD"  # the socket over which gateway sockets are asked for
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the last answer rests on: its question, its snapshot, its isolation level, and how many rows it has."""
+
+    sql: str
+    snapshot: str
+    isolation: str
+    rows: int
+
+
+class Connection:
+    """One kernel's session with the gateway, for one user and one purpose."""
+
+    def __init__(self, grant: SessionGrant, door: Door) -> None:
+        self._grant = grant
+        self._door = door
+        self._last: Answer | None = None
+
+    @property
+    def user(self) -> str:
+        """Whose session this is."""
+        return self._grant.user
+
+    @property
+    def purpose(self) -> str:
+        """The purpose that every question of this kernel is asked for."""
+        return self._grant.purpose
+
+    @property
+    def snapshot(self) -> str:
+        """The snapshot of the last answer; before the first, the one that the session was opened on."""
+        return self._last.snapshot if self._last else self._grant.snapshot
+
+    @property
+    def isolation(self) -> str:
+        """The isolation level of the last answer; before the first, the one that the session was opened under."""
+        return self._last.isolation if self._last else self._grant.isolation
+
+    @property
+    def last(self) -> Answer | None:
+        """What the last answer rests on; None before the first."""
+        return self._last
+
+    def sql(self, query: str) -> pl.DataFrame:
+        """The rows that one SELECT over the purpose's row-level views gives."""
+        answer = self._door.request_rows(f"{API}/sql", {"sql": query})
+        try:
+            frame = pl.read_ipc_stream(BytesIO(answer.arrow))
+        except (pl.exceptions.PolarsError, OSError, ValueError):
+            raise Fault(
+                "BAD_ANSWER", "The gateway's answer is not a table.", hint="ask again, or tell the custodian"
+            ) from None
+        self._last = Answer(query, answer.snapshot, answer.isolation, frame.height)
+        return frame
+
+    def stats(self, query: str, *, rho: str | Decimal | int | float) -> ReleaseTable:
+        """The differentially private release that answers one statistics question, charged at most `rho` (zCDP).
+
+        The same question on the same snapshot is answered from the record, free of charge.
+        """
+        data = self._door.request_json("POST", f"{API}/statistics", {"sql": query, "rho": decimal_text(rho)})
+        answer = _read(StatisticsAnswer.from_json, data)
+        release = answer.release
+        self._last = Answer(query, release.snapshot, release.isolation, len(release.rows))
+        return ReleaseTable(release, answer.charged, answer.remaining)
+
+    def datasets(self) -> DatasetList:
+        """The views that this purpose can ask, with their columns, how they may be asked, and how fresh they are."""
+        data = self._door.request_json("GET", f"{API}/datasets")
+        return DatasetList(_read(lambda answer: tuple(_dataset(entry) for entry in answer["datasets"]), data))
+
+    def budget(self) -> BudgetTable:
+        """What is left of every allowance that this purpose's statistics are charged to."""
+        return BudgetTable(_read(Budget.from_json, self._door.request_json("GET", f"{API}/budget")))
+
+    def __repr__(self) -> str:
+        return (
+            f"kaianalytics for {self.purpose}, as {self.user}\n"
+            f"Snapshot: {self.snapshot}\n{isolation_sentence(self.isolation)}"
+        )
+
+
+_connection: Connection | None = None  # law 2; the token can be read only once
+
+
+def connect(purpose: str = "") -> Connection:
+    """This kernel's one connection; see `kaianalytics.connect`."""
+    global _connection
+    if _connection is None:
+        _connection = open_connection(os.environ)
+    if purpose and purpose != _connection.purpose:
+        raise PolicyRefused(
+            "PURPOSE_MISMATCH",
+            f"This kernel works for `{_connection.purpose}`, and the notebook asks for `{purpose}`.",
+            rule="a kernel serves the one purpose it was started for",
+            hint=f"choose the launcher card of `{purpose}`, or Kernel → Change Kernel → the card's name",
+        )
+    return _connection
+
+
+def open_connection(environ: MutableMapping[str, str]) -> Connection:
+    """The connection that the inherited descriptors named in `environ` give; takes their numbers out of it."""
+    token_fd, handover_fd = environ.pop(TOKEN_FD, ""), environ.pop(HANDOVER_FD, "")
+    try:
+        grant = _read_grant(int(token_fd))
+        handover = socket.socket(fileno=int(handover_fd))
+        handover.set_inheritable(False)
+    except (ValueError, OSError, TypeError):
+        raise _no_sandbox_kernel() from None
+    # no timeout here: deadlines are the gateway's, and an interrupt ends a wait
+    return Connection(grant, Door(HandedSockets(handover), grant.token, timeout=None))
+
+
+def decimal_text(value: str | Decimal | int | float) -> str:
+    """`value` as a plain decimal string, the one way a privacy loss is written; a float counts as it prints."""
+    with suppress(InvalidOperation):
+        number = Decimal(str(value).strip())
+        if not isinstance(value, bool) and number.is_finite() and number > 0:
+            return f"{number:f}"
+    raise Refused(
+        "RHO_NOT_A_NUMBER",
+        "`rho` is the privacy loss the answer may cost: a decimal number above zero.",
+        rule="no privacy loss has a default",
+        hint='write it as text, such as rho="0.002"; kai.budget() shows what is left',
+    )
+
+
+def _read_grant(descriptor: int) -> SessionGrant:
+    with os.fdopen(descriptor, "rb") as pipe:  # leaving the block closes the only copy this kernel has
+        return SessionGrant(**json.loads(pipe.read()))
+
+
+def _no_sandbox_kernel() -> Refused:
+    return Refused(
+        "NO_SANDBOX_KERNEL",
+        "This Python was not started for a purpose, so there is no data to connect to.",
+        rule="data is used for a declared purpose only",
+        hint="run `make lab` and choose a purpose's launcher card; in a kernel that has one, restart the kernel",
+    )
+
+
+def _dataset(entry: Mapping[str, Any]) -> Dataset:
+    return Dataset(**{**entry, "access": tuple(entry["access"]), "columns": tuple(entry["columns"])})
+
+
+def _read(reader: Callable[[Mapping[str, Any]], T], data: Mapping[str, Any]) -> T:
+    """What `reader` makes of an answer; a fault if the answer does not have the protocol's shape."""
+    try:
+        return reader(data)
+    except (KeyError, TypeError, ValueError):
+        raise Fault(
+            "BAD_ANSWER", "The gateway's answer is not one that this client knows.", hint="use one version of both"
+        ) from None

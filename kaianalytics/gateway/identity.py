@@ -1,0 +1,89 @@
+"""The doorkeeper: who is asking, from which OS user, and whether the register of handlers still knows them.
+
+Laws: a token is good only from the OS user it was issued to, as the kernel reports the peer, and only until it is
+revoked; the register is read as it stands now, so that an ended appointment or a withdrawn grant ends access at the
+next request, whatever a token says. Who is refused is recorded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TypeVar
+
+from kaianalytics.errors import IdentityRefused, PolicyRefused
+from kaianalytics.gateway.context import Context
+from kaianalytics.gateway.tokens import Identity, Session, Tokens, new_token_id
+from kaianalytics.policy.decision import Deny, Request, decide, decide_handler
+from kaianalytics.policy.roles import Identity as Handler
+from kaianalytics.policy.roles import Role
+from kaianalytics.protocol import GUARD_RAILS_ONLY, SessionGrant
+from kaianalytics.records import revocations
+
+Bearer = TypeVar("Bearer", Identity, Session)
+
+
+class Doorkeeper:
+    """Reads tokens, looks handlers up, and opens a session for one user, purpose and kernel."""
+
+    def __init__(self, context: Context, tokens: Tokens) -> None:
+        self._context = context
+        self._tokens = tokens
+
+    def identity(self, token: str, uid: int) -> Identity:
+        """Who asks, by an identity token; IdentityRefused unless it holds and comes from its OS user."""
+        return self._held(self._tokens.read_identity(token), uid)
+
+    def session(self, token: str, uid: int) -> Session:
+        """What is asked for, by a purpose token; IdentityRefused unless it holds and comes from its OS user."""
+        return self._held(self._tokens.read_session(token), uid)
+
+    def handler(self, caller: Identity, role: Role | None = None) -> Handler:
+        """The caller's entry in the register as it stands; PolicyRefused unless it holds today, with that role."""
+        roles = self._context.roles()
+        denial = decide_handler(caller.user, self._context.serving().contracts, roles, self._context.clock().date())
+        if denial:
+            raise denial.refusal()
+        handler = roles.identities[caller.user]
+        if role and role not in handler.roles:
+            raise PolicyRefused(
+                "ROLE_MISSING",
+                f"`{caller.user}` does not hold the role `{role}` that this takes.",
+                rule="clause 8: a handler does what the appointment says",
+                hint="ask a steward about roles.yaml",
+            )
+        return handler
+
+    def open_session(self, caller: Identity, purpose: str, kernel: str, notebook: str) -> dict[str, str]:
+        """A purpose token for one kernel of interactive work, and its event; PolicyRefused with every reason."""
+        contracts, roles = self._context.serving().contracts, self._context.roles()
+        request = Request(caller.user, purpose, "interactive")
+        decision = decide(request, contracts, roles, self._context.clock().date())
+        if isinstance(decision, Deny):
+            self._record(caller, "session.refused", purpose, codes=[reason.code for reason in decision.reasons])
+            raise decision.refusal()
+        session = Session(
+            new_token_id(), caller.user, caller.uid, purpose, "interactive", kernel[:100], notebook=notebook[:200]
+        )
+        self._record(caller, "session.opened", purpose, session=session.session_id, grounds=list(decision.grounds))
+        return asdict(self._grant(session))
+
+    def _grant(self, session: Session) -> SessionGrant:
+        token, expires = self._tokens.mint_session(session, self._context.clock())
+        snapshot = self._context.serving().snapshot(self._context.stop_epoch())
+        return SessionGrant(token, session.user, session.purpose, snapshot, GUARD_RAILS_ONLY, expires.isoformat())
+
+    def _held(self, bearer: Bearer, uid: int) -> Bearer:
+        if bearer.uid != uid:
+            raise IdentityRefused(
+                "WRONG_OS_USER",
+                "This token was issued to another OS user.",
+                rule="a token is good from one OS user alone",
+                hint="ask the custodian for a token of your own",
+            )
+        with self._context.records.reading() as view:
+            if revocations.is_revoked(view, bearer.token_id):
+                raise IdentityRefused("TOKEN_REVOKED", "This token was revoked.", hint="ask the custodian for another")
+        return bearer
+
+    def _record(self, caller: Identity, kind: str, subject: str, **body: object) -> None:
+        self._context.records.append(self._context.event(caller.user, kind, subject[:200], **body))

@@ -1,0 +1,165 @@
+"""Runs of approved reports: leased against the passport, published once.
+
+Laws: a run is leased only if notebook, parameters, kernel and contracts are what the passport names, its signature
+verifies and it has not expired or been revoked; a run's token reaches statistics only, and spends at most what the
+passport allows per run; what is published is compared with the passport once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from kaianalytics.errors import KaiError, Refused, ReviewRefused
+from kaianalytics.gateway.context import Context
+from kaianalytics.gateway.identity import Doorkeeper
+from kaianalytics.gateway.tokens import Identity, Session, Tokens, new_token_id
+from kaianalytics.policy.decision import Deny, Request, decide
+from kaianalytics.policy.views import slice_digest
+from kaianalytics.privacy.loss import PrivacyLoss
+from kaianalytics.protocol import GUARD_RAILS_ONLY, ISOLATION_SENTENCE, RunGrant, SessionGrant
+from kaianalytics.publishing.publish import Provenance, check_executed, publish, render
+from kaianalytics.records import reviews, runs
+from kaianalytics.records.reviews import StoredPassport
+from kaianalytics.records.runs import Run
+from kaianalytics.review import passport as passports
+from kaianalytics.review.passport import Passport, read_source
+
+
+class Runs:
+    """Leases runs and publishes what they made."""
+
+    def __init__(self, context: Context, doorkeeper: Doorkeeper, tokens: Tokens) -> None:
+        self._context = context
+        self._doorkeeper = doorkeeper
+        self._tokens = tokens
+
+    def lease(self, caller: Identity, body: Mapping[str, Any]) -> dict[str, Any]:
+        """A run and its token, if what is to run is what was approved; else a refusal, and an event that says so."""
+        self._doorkeeper.handler(caller, "runner")
+        report = str(body.get("report", ""))
+        try:
+            passport = self._admitted(report, body)
+        except KaiError as refusal:
+            self._context.records.append(
+                self._context.event(caller.user, "run.refused", report[:200] or "unnamed", code=refusal.code)
+            )
+            raise
+        event = self._context.event(caller.user, "run.leased", report, passport=passport.passport_id)
+        with self._context.records.writing(event) as tx:
+            run = runs.lease(tx, report=report, passport_id=passport.passport_id)
+        return asdict(RunGrant(run, self._session(caller, passport, run)))
+
+    def finish(self, caller: Identity, number: int, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Publish the executed notebook, or record the run as failed; a refused publication fails the run."""
+        self._doorkeeper.handler(caller, "runner")
+        with self._context.records.reading() as view:
+            run = runs.get(view, number)
+        if body.get("failed") is not False:
+            return self._fail(caller, run, str(body.get("code", "")) or "RUN_FAILED")
+        try:
+            return self._publish(caller, run, body.get("notebook"))
+        except Refused as refusal:
+            self._fail(caller, run, refusal.code)
+            raise
+
+    def _admitted(self, report: str, body: Mapping[str, Any]) -> Passport:
+        passport = self._passport(report)
+        notebook, parameters = body.get("notebook"), body.get("parameters")
+        contracts = self._context.serving().contracts
+        source = read_source(notebook if isinstance(notebook, Mapping) else {}, contracts.purposes)
+        author = Request(passport.author, source.purpose, "report")
+        decision = decide(author, contracts, self._context.roles(), self._context.clock().date())
+        if isinstance(decision, Deny):
+            raise decision.refusal()
+        digest = slice_digest(contracts, source.purpose)
+        asked = passports.Run(source, parameters if isinstance(parameters, Mapping) else {}, digest)
+        passport.admit(asked, self._context.clock())
+        return passport
+
+    def _passport(self, report: str) -> Passport:
+        with self._context.records.reading() as view:
+            stored = reviews.latest_passport(view, report)
+        if stored is None:
+            raise ReviewRefused(
+                "NOT_APPROVED",
+                "No reviewer has approved this report.",
+                hint="`kai submit`, then ask a privacy reviewer",
+            )
+        if stored.revoked_at is not None:
+            raise ReviewRefused("PASSPORT_REVOKED", "The approval of this report was revoked.", hint=passports.RESUBMIT)
+        return self._verified(stored)
+
+    def _verified(self, stored: StoredPassport) -> Passport:
+        content = stored.content.encode()
+        passport = Passport.from_content(content)
+        if passport.passport_id != stored.id or not self._context.keys.verify(bytes.fromhex(stored.signature), content):
+            raise ReviewRefused(
+                "PASSPORT_FORGED",
+                "The passport's signature does not verify.",
+                rule="a passport is signed over its content",
+                hint="tell the custodian: `kai audit verify` shows where the records differ",
+            )
+        return passport
+
+    def _session(self, caller: Identity, passport: Passport, run: int) -> SessionGrant:
+        session = Session(
+            session_id=new_token_id(),
+            user=passport.author,
+            uid=caller.uid,
+            purpose=passport.purpose,
+            kind="report",
+            kernel=f"run-{run}",
+            report=passport.report,
+            run=run,
+            approval=passport.passport_id,
+            rho_per_run=passport.conditions.rho_per_run,
+        )
+        token, expires = self._tokens.mint_session(session, self._context.clock())
+        snapshot = self._context.serving().snapshot(self._context.stop_epoch())
+        return SessionGrant(token, passport.author, passport.purpose, snapshot, GUARD_RAILS_ONLY, expires.isoformat())
+
+    def _fail(self, caller: Identity, run: Run, code: str) -> dict[str, Any]:
+        event = self._context.event(caller.user, "run.failed", run.report, run=run.id, code=code[:60])
+        with self._context.records.writing(event) as tx:
+            runs.finish(tx, run.id, "failed", {"code": code[:60]})
+        return {"run": run.id, "state": "failed", "code": code[:60]}
+
+    def _publish(self, caller: Identity, run: Run, notebook: Any) -> dict[str, Any]:
+        serving = self._context.serving()
+        with self._context.records.reading() as view:
+            stored = reviews.passport(view, run.passport_id)
+        if stored is None or not isinstance(notebook, Mapping):
+            raise ReviewRefused("NOT_A_NOTEBOOK", "The run sent no notebook.", hint="run the report again")
+        passport = self._verified(stored)
+        check_executed(notebook, passport, serving.contracts.purposes)
+        provenance = self._provenance(run)
+        title = serving.contracts.purposes.purposes[passport.purpose].title
+        html = render(notebook, passport, provenance, title)
+        event = self._context.event(caller.user, "run.published", run.report, run=run.id, html=passports.digest(html))
+        with self._context.records.writing(event) as tx:
+            publication = {"releases": list(provenance.releases), "rho": provenance.rho_charged}
+            runs.finish(tx, run.id, "published", publication)
+            # the folder appears inside the transaction: no event without a page, no page without an event
+            page = publish(self._context.home.reports, html, passport, provenance)
+        where = page.relative_to(self._context.home.root)
+        return {"run": run.id, "state": "published", "page": str(where), "rho": provenance.rho_charged}
+
+    def _provenance(self, run: Run) -> Provenance:
+        serving = self._context.serving()
+        with self._context.records.reading() as view:
+            used = runs.uses(view, run.id)
+        charged, repeated = (
+            sum((use.loss for use in used if use.fresh is fresh), PrivacyLoss(0)) for fresh in (True, False)
+        )
+        return Provenance(
+            run=run.id,
+            published_at=f"{self._context.clock():%Y-%m-%d %H:%M} UTC",
+            snapshot=serving.snapshot(self._context.stop_epoch()),
+            as_of=serving.as_of,
+            isolation=ISOLATION_SENTENCE,
+            rho_charged=f"{charged.rho.normalize():f}",
+            rho_repeated=f"{repeated.rho.normalize():f}",
+            releases=tuple(use.charge_id for use in used),
+        )

@@ -1,0 +1,103 @@
+"""The gateway as a process: one home held, one Unix socket, and nothing left behind.
+
+Order of starting, each step a reason not to: hold the home (a second gateway is told who holds it); keys; records with
+their signed head (an older ledger put back is noticed here); the published stores; then the socket, mode 0600; then the
+file that says where it is. Everything is undone in reverse, also after SIGTERM.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+import uvicorn
+
+from kaianalytics.custody.home import Home
+from kaianalytics.gateway.app import build_app
+from kaianalytics.gateway.custodian import open_custodian
+from kaianalytics.gateway.peer import PeerProtocol
+from kaianalytics.gateway.tokens import utc_now
+
+SOCKET_MODE = 0o600
+BACKLOG = 128
+
+
+def serve(home: Home) -> None:
+    """Serve the home until SIGTERM or SIGINT; HomeFault, RecordsFault or BuildFault where it may not start."""
+    with (
+        home.hold(),
+        _logging_to(home.log),
+        open_custodian(home) as custodian,
+        _listening(home.socket_path) as listener,
+    ):
+        app = build_app(custodian)
+        config = uvicorn.Config(
+            app,
+            http=PeerProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=5,
+            h11_max_incomplete_event_size=64 * 1024,
+        )
+        with _announced(home):
+            uvicorn.Server(config).run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def _listening(path: Path) -> Iterator[socket.socket]:
+    # the home is held by us alone: a socket file found here was left by a gateway that was killed
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(str(path))
+        path.chmod(SOCKET_MODE)
+        listener.listen(BACKLOG)
+        yield listener
+    finally:
+        listener.close()
+        path.unlink(missing_ok=True)
+        if path.parent != path.parent.parent and path.parent.name.startswith("kai-"):
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
+
+
+@contextlib.contextmanager
+def _announced(home: Home) -> Iterator[None]:
+    facts = {"pid": os.getpid(), "socket": str(home.socket_path), "since": utc_now().isoformat()}
+    aside = home.gateway_info.with_suffix(".new")
+    aside.write_text(json.dumps(facts), encoding="utf-8")
+    aside.replace(home.gateway_info)
+    try:
+        yield
+    finally:
+        home.gateway_info.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _logging_to(file: Path) -> Iterator[None]:
+    """The custodian's log: codes, kinds and places; never a token, a query's result or an engine's message."""
+    handler = RotatingFileHandler(file, maxBytes=5_000_000, backupCount=3, encoding="utf-8")
+    file.chmod(0o600)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    loggers = [logging.getLogger("kaianalytics"), logging.getLogger("uvicorn.error")]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+        handler.close()

@@ -1,0 +1,117 @@
+"""Tokens: signed, short-lived, and good for one thing.
+
+An *identity token* says who somebody is and from which OS user; a person keeps it in a file. A *purpose token* is what
+a kernel holds: one user, one purpose, one kernel, until it expires; it opens rows and statistics and nothing else. The
+two have different audiences, so neither passes for the other. JWT by PyJWT, HMAC-SHA-256 with the custodian's key.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import jwt
+
+from kaianalytics.errors import IdentityRefused
+
+ALGORITHM = "HS256"
+REQUIRED = ["aud", "exp", "iat", "jti", "sub"]
+INTERACTIVE_LIFETIME = timedelta(hours=12)
+RUN_LIFETIME = timedelta(hours=1)
+SessionKind = Literal["interactive", "report"]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who somebody is, and the OS user their requests come from."""
+
+    token_id: str
+    user: str
+    uid: int
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a purpose token stands for: every request under it is this user's, for this purpose."""
+
+    session_id: str
+    user: str
+    uid: int
+    purpose: str
+    kind: SessionKind
+    kernel: str
+    notebook: str = ""
+    report: str = ""
+    run: int = 0
+    approval: str = ""
+    rho_per_run: str = ""
+
+    @property
+    def token_id(self) -> str:
+        """The id of its token: the session's own."""
+        return self.session_id
+
+
+class Tokens:
+    """Mints and reads both kinds of token with one secret key; a token that does not hold raises IdentityRefused."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def mint_identity(self, user: str, uid: int, now: datetime, lifetime: timedelta) -> str:
+        """A token for a person, good from one OS user until `now + lifetime`."""
+        return self._mint("kai-identity", user, new_token_id(), now, lifetime, {"uid": uid})
+
+    def mint_session(self, session: Session, now: datetime) -> tuple[str, datetime]:
+        """A token for one kernel, and when it expires."""
+        lifetime = RUN_LIFETIME if session.kind == "report" else INTERACTIVE_LIFETIME
+        claims = {key: value for key, value in asdict(session).items() if key not in ("session_id", "user")}
+        token = self._mint("kai-purpose", session.user, session.session_id, now, lifetime, claims)
+        return token, now + lifetime
+
+    def read_identity(self, token: str) -> Identity:
+        """Who the identity token names; IdentityRefused if it is forged, expired or of another kind."""
+        claims = self._read("kai-identity", token)
+        return Identity(claims["jti"], claims["sub"], claims["uid"])
+
+    def read_session(self, token: str) -> Session:
+        """What the purpose token stands for; IdentityRefused if it is forged, expired or of another kind."""
+        claims = self._read("kai-purpose", token)
+        fields = ("uid", "purpose", "kind", "kernel", "notebook", "report", "run", "approval", "rho_per_run")
+        return Session(session_id=claims["jti"], user=claims["sub"], **{name: claims[name] for name in fields})
+
+    def _mint(
+        self, audience: str, user: str, token_id: str, now: datetime, lifetime: timedelta, claims: dict[str, Any]
+    ) -> str:
+        standard = {"aud": audience, "sub": user, "jti": token_id, "iat": now, "exp": now + lifetime}
+        return jwt.encode({**claims, **standard}, self._key, algorithm=ALGORITHM)
+
+    def _read(self, audience: str, token: str) -> dict[str, Any]:
+        try:
+            return jwt.decode(
+                token, self._key, algorithms=[ALGORITHM], audience=audience, options={"require": REQUIRED}
+            )
+        except jwt.ExpiredSignatureError:
+            raise IdentityRefused(
+                "TOKEN_EXPIRED",
+                "The token has expired.",
+                hint="restart the kernel for a new purpose token; `kai identity issue` makes a new identity token",
+            ) from None
+        except jwt.PyJWTError:
+            raise IdentityRefused(
+                "TOKEN_INVALID",
+                "The token is not one that this gateway issued for this door.",
+                hint="start the notebook from its purpose's launcher card, or ask the custodian for an identity token",
+            ) from None
+
+
+def new_token_id() -> str:
+    """An id that can't be guessed."""
+    return secrets.token_hex(16)
+
+
+def utc_now() -> datetime:
+    """The gateway's clock: whole seconds, UTC."""
+    return datetime.now(UTC).replace(microsecond=0)

@@ -1,0 +1,208 @@
+"""Purposes of use: what a use is for, bound to a clause of the privacy policy; and the populations it may learn about.
+
+Laws: every purpose says whether it is open, and nothing is open by default; a population says where its residences,
+choices and stop requests are kept, or in a word why it has none; each open purpose has a cap within the account.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from kaianalytics.policy.clauses import PURPOSE_CLAUSES
+from kaianalytics.policy.reading import Document, Faults, Part
+from kaianalytics.privacy.loss import PrivacyLoss
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """One stated purpose of clause 3, and whether the sandbox may serve it."""
+
+    key: str
+    title: str
+    clause: str
+    open: bool
+    description: str = ""
+    dpv: tuple[str, ...] = ()
+    fideslang: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """A limit on accumulated privacy loss, as the contracts state it (decimal strings, never floats)."""
+
+    rho: Decimal
+    delta: Decimal
+
+    def __post_init__(self) -> None:
+        PrivacyLoss.of(self.rho, self.delta)  # raises where no ledger could hold it
+
+
+@dataclass(frozen=True)
+class Population:
+    """All units of one kind, the one ledger account they own, and where their choices are recorded.
+
+    `product`/`key` name the product and column that list the units. `countries` are the residences that may be
+    processed: anyone else, and anyone whose residence is unknown, is in no store (clauses 9.1 and 11). Where
+    `residence`, `consents` or `stops` is None, the contract says why there are none to join.
+    """
+
+    name: str
+    product: str
+    key: str
+    account: Allowance
+    purpose_caps: Mapping[str, Allowance]
+    analyst_cap: Allowance
+    residence: str | None = None
+    countries: frozenset[str] = frozenset()
+    consents: ChoiceSource | None = None
+    stops: StopSource | None = None
+    reporting_delta: Decimal = Decimal("0.000001")  # the δ at which ε is told to people
+
+    def __post_init__(self) -> None:
+        if bool(self.residence) != bool(self.countries):
+            raise ValueError("a residence column comes with the countries that may be processed")
+
+
+@dataclass(frozen=True)
+class ChoiceSource:
+    """Where choices are kept: the latest `state` per unit and `choice` by `decided_at` is the one that holds."""
+
+    product: str
+    unit: str
+    choice: str
+    state: str
+    decided_at: str
+    granted: str = "granted"
+
+
+@dataclass(frozen=True)
+class StopSource:
+    """Where stop requests are kept; `scope` holds a purpose key or `all`."""
+
+    product: str
+    unit: str
+    scope: str
+    received_at: str
+
+
+@dataclass(frozen=True)
+class Purposes:
+    """The registry of purposes and populations, as `purposes.yaml` states it."""
+
+    version: str
+    purposes: Mapping[str, Purpose]
+    populations: Mapping[str, Population]
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """The keys of the purposes that the sandbox serves, in order."""
+        return tuple(sorted(key for key, purpose in self.purposes.items() if purpose.open))
+
+
+def read_purposes(document: Document, faults: Faults) -> Purposes:
+    """What can be read of a parsed `purposes.yaml`, every fault noted; good for use only where none was."""
+    root = Part(document, (), faults)
+    root.only("version", "purposes", "populations")
+    version = root.text("version")
+    purposes = {key: _purpose(key, part) for key, part in root.named("purposes").items()}
+    _check_clauses(root, purposes)
+    parts = root.named("populations")
+    populations = {name: each for name, part in parts.items() if (each := _population(name, part, purposes))}
+    return Purposes(version, purposes, populations)
+
+
+def _purpose(key: str, part: Part) -> Purpose:
+    part.only("title", "clause", "open", "description", "dpv", "fideslang")
+    return Purpose(
+        key=key,
+        title=part.text("title"),
+        clause=part.choice("clause", PURPOSE_CLAUSES),
+        open=part.flag("open"),
+        description=part.text("description", ""),
+        dpv=part.texts("dpv", required=False),
+        fideslang=part.texts("fideslang", required=False),
+    )
+
+
+def _check_clauses(root: Part, purposes: Mapping[str, Purpose]) -> None:
+    stated = {purpose.clause for purpose in purposes.values()}
+    for clause in PURPOSE_CLAUSES:
+        if clause not in stated:
+            root.fault(f"no purpose states clause {clause}", "state all eight, open or not", at="purposes")
+
+
+def _population(name: str, part: Part, purposes: Mapping[str, Purpose]) -> Population | None:
+    before = len(part.faults)
+    part.only(
+        *("product", "key", "account", "purpose_caps", "analyst_cap", "reporting_delta"),
+        *("residence", "consents", "stops"),
+    )
+    product, key, reporting_delta = part.text("product"), part.text("key"), part.decimal("reporting_delta")
+    account, analyst_cap = _allowance(part.part("account")), _allowance(part.part("analyst_cap"))
+    caps = {purpose: _allowance(cap) for purpose, cap in part.named("purpose_caps").items()}
+    residence, countries = _residence(part)
+    consents, stops = _consents(part), _stops(part)
+    if len(part.faults) != before:
+        return None
+    population = Population(
+        *(name, product, key, account, caps, analyst_cap),
+        *(residence, countries, consents, stops, reporting_delta),
+    )
+    _check_caps(part, population, purposes)
+    return population
+
+
+def _residence(part: Part) -> tuple[str | None, frozenset[str]]:
+    stated = _or_absent(part, "residence", "column", "countries")
+    return (stated.text("column"), frozenset(stated.texts("countries"))) if stated else (None, frozenset())
+
+
+def _allowance(part: Part | None) -> Allowance:
+    stand_in = Allowance(Decimal(1), Decimal(1))
+    if part is None:
+        return stand_in
+    part.only("rho", "delta")
+    try:
+        return Allowance(part.decimal("rho"), part.decimal("delta"))
+    except ValueError as error:
+        part.fault(str(error))
+        return stand_in
+
+
+def _or_absent(part: Part, key: str, *fields: str) -> Part | None:
+    """The mapping under `key`, or None where it says, in a sentence, that there is none."""
+    stated = part.part(key)
+    if stated is None or not stated.has("absent"):
+        if stated is not None:
+            stated.only(*fields, "absent")
+        return stated
+    stated.text("absent")
+    stated.only("absent")
+    return None
+
+
+def _consents(part: Part) -> ChoiceSource | None:
+    fields = ("product", "unit", "choice", "state", "decided_at", "granted")
+    source = _or_absent(part, "consents", *fields)
+    return ChoiceSource(*(source.text(field) for field in fields)) if source else None
+
+
+def _stops(part: Part) -> StopSource | None:
+    fields = ("product", "unit", "scope", "received_at")
+    source = _or_absent(part, "stops", *fields)
+    return StopSource(*(source.text(field) for field in fields)) if source else None
+
+
+def _check_caps(part: Part, population: Population, purposes: Mapping[str, Purpose]) -> None:
+    for key, cap in population.purpose_caps.items():
+        if key not in purposes:
+            part.faults.note(part.document, (*part.path, "purpose_caps", key), f"purpose `{key}` is not stated above")
+        if cap.rho > population.account.rho or cap.delta > population.account.delta:
+            part.faults.note(part.document, (*part.path, "purpose_caps", key), "the cap is above the account's own")
+    for key, purpose in purposes.items():
+        if purpose.open and key not in population.purpose_caps:
+            part.fault(f"the open purpose `{key}` has no cap", at="purpose_caps")
+    if population.analyst_cap.rho > population.account.rho:
+        part.fault("the cap is above the account's own", at="analyst_cap")

@@ -1,0 +1,134 @@
+"""From an executed notebook to a published report.
+
+Laws:
+1. What is published is what was approved: apart from the one injected cell, the executed notebook's source has the
+   passport's digest.
+2. A run with an error in any cell is never published.
+3. A report is published once, by one rename of a finished folder; nobody sees half of it.
+4. The page fetches nothing and runs no script: its own content security policy says so, and charts are images.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from kaianalytics.errors import Fault, ReviewRefused
+from kaianalytics.policy.purpose import Purposes
+from kaianalytics.review.passport import INJECTED_TAG, Passport, read_source
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a published report says of itself."""
+
+    run: int
+    published_at: str
+    snapshot: str
+    as_of: str
+    isolation: str
+    rho_charged: str
+    rho_repeated: str  # answered from earlier releases, without a further charge
+    releases: tuple[int, ...]
+
+
+def check_executed(executed: Mapping[str, Any], passport: Passport, purposes: Purposes) -> None:
+    """Return if the executed notebook is the approved one, run without an error; else ReviewRefused (laws 1, 2)."""
+    source = read_source({**executed, "cells": list(_without_injected(executed))}, purposes)
+    if source.digest != passport.notebook_digest:
+        raise ReviewRefused(
+            "NOT_AS_APPROVED",
+            "The executed notebook is not the approved one.",
+            rule="what is published is what was approved",
+            hint="run the approved source again with `kai report run`",
+        )
+    if failed := [number for number, cell in enumerate(executed["cells"], 1) if _has_error(cell)]:
+        raise ReviewRefused(
+            "RUN_FAILED",
+            f"Cell {failed[0]} of the run ended in an error: nothing is published.",
+            hint="the runner shows the refusal; mend its cause and run the report again",
+        )
+
+
+def render(executed: Mapping[str, Any], passport: Passport, provenance: Provenance, purpose_title: str) -> str:
+    """The report as one self-contained HTML page, without its code (law 4)."""
+    # nbconvert takes seconds to import, and a gateway that publishes nothing should not wait for it
+    from nbconvert import HTMLExporter
+    from nbformat import reads
+
+    exporter: Any = HTMLExporter(  # type: ignore[no-untyped-call]  # nbconvert annotates only in part
+        template_name="kai",
+        template_file="report.html.j2",
+        extra_template_basedirs=[str(TEMPLATES)],
+        exclude_input=True,
+    )
+    # through text, for `reads` joins sources and outputs that are kept as lists of lines
+    text = json.dumps({**executed, "cells": _without_injected(executed)})
+    notebook = reads(text, as_version=4)  # type: ignore[no-untyped-call]  # as above
+    sheet = {
+        "title": passport.title,
+        "purpose_title": purpose_title,
+        "published_at": provenance.published_at,
+        "as_of": provenance.as_of,
+        "provenance": tuple(_provenance_rows(passport, provenance)),
+    }
+    html, _ = exporter.from_notebook_node(notebook, resources={"kai": sheet})
+    return str(html)
+
+
+def publish(reports: Path, html: str, passport: Passport, provenance: Provenance) -> Path:
+    """Write the report's folder aside and publish it by one rename; the path of its page (law 3)."""
+    shelf = reports / passport.report
+    shelf.mkdir(mode=0o700, parents=True, exist_ok=True)
+    final, aside = shelf / f"run-{provenance.run:06d}", shelf / f".run-{provenance.run:06d}"
+    if final.exists():
+        raise Fault("PUBLISHED_ALREADY", f"Run {provenance.run} of `{passport.report}` is published already.")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(mode=0o700)
+    (aside / "report.html").write_text(html, encoding="utf-8")
+    (aside / "passport.json").write_bytes(passport.content)
+    (aside / "provenance.json").write_text(json.dumps(asdict(provenance), indent=2), encoding="utf-8")
+    aside.rename(final)
+    _point_latest(shelf, final)
+    return final / "report.html"
+
+
+def _point_latest(shelf: Path, final: Path) -> None:
+    link = shelf / f".latest-{final.name}"
+    link.unlink(missing_ok=True)
+    link.symlink_to(final.name)
+    link.replace(shelf / "latest")
+
+
+def _without_injected(executed: Mapping[str, Any]) -> list[Any]:
+    return [cell for cell in executed["cells"] if INJECTED_TAG not in cell.get("metadata", {}).get("tags", [])]
+
+
+def _has_error(cell: Mapping[str, Any]) -> bool:
+    return any(output.get("output_type") == "error" for output in cell.get("outputs", []))
+
+
+def _provenance_rows(passport: Passport, provenance: Provenance) -> list[tuple[str, str]]:
+    return [
+        ("Report", f"{passport.report}, run {provenance.run}"),
+        ("Purpose", passport.purpose),
+        ("Author, reviewer", f"{passport.author}, {passport.reviewer}. {passport.separation}"),
+        (
+            "Approved",
+            f"{passport.approved_at[:10]} until {passport.expires_at[:10]}, passport {passport.passport_id[:16]}",
+        ),
+        ("Snapshot", provenance.snapshot),
+        (
+            "Privacy loss",
+            f"ρ {provenance.rho_charged} charged for this run; ρ {provenance.rho_repeated} repeated, free",
+        ),
+        ("Releases", ", ".join(str(number) for number in provenance.releases) or "none"),
+        ("Isolation", provenance.isolation),
+        ("Source", f"SHA-256 {passport.notebook_digest}"),
+    ]

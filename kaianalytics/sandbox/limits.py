@@ -1,0 +1,65 @@
+"""Resource limits that a process puts on itself before it opens anything: the kernel's own, which no library can lift.
+
+1. Soft and hard limit are set alike, so nothing that runs later can raise them again.
+2. What could not be set is told, not passed over: `apply` returns the names of the limits that hold.
+3. No limit here counts per user (processes, for one): it would let one session starve another.
+
+`die_with_parent` uses Linux's parent-death signal, which follows the *thread* that started the process: start such a
+process from a thread that lives as long as it should.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+from dataclasses import dataclass
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class ResourceLimits:
+    """What one process may use: bytes of address space and of files it writes, open files; never a core dump."""
+
+    address_space: int
+    open_files: int = 64
+    file_size: int = 0
+
+    def __post_init__(self) -> None:
+        if self.address_space <= 0 or self.open_files <= 0 or self.file_size < 0:
+            raise ValueError("a resource limit is a positive number")
+
+
+def apply(limits: ResourceLimits) -> frozenset[str]:
+    """Puts the limits on this process and returns the names of those that hold now."""
+    wanted = {
+        "core": (resource.RLIMIT_CORE, 0),
+        "address space": (resource.RLIMIT_AS, limits.address_space),
+        "file size": (resource.RLIMIT_FSIZE, limits.file_size),
+        "open files": (resource.RLIMIT_NOFILE, limits.open_files),
+    }
+    return frozenset(name for name, (kind, value) in wanted.items() if _set(kind, value))
+
+
+def die_with_parent(parent: int) -> bool:
+    """Has the kernel kill this process when the thread that started it ends; True where the kernel can (Linux).
+
+    Ends the process at once if the parent is gone already.
+    """
+    if sys.platform != "linux":
+        return False
+    held = ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0
+    if os.getppid() != parent:
+        os._exit(0)
+    return bool(held)
+
+
+def _set(kind: int, value: int) -> bool:
+    try:
+        resource.setrlimit(kind, (value, value))
+    except (OSError, ValueError):  # some systems refuse a limit on the address space
+        return False
+    return True

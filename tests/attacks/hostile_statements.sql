@@ -1,0 +1,352 @@
+-- Statements that the guard must refuse: one per line, `CODE | statement`. `\n` stands for a line break, `\u` for a character.
+-- The views are sessions, orders and customers. Lines that begin with two hyphens are titles.
+
+-- not a SELECT
+NOT_A_SELECT | DROP VIEW sessions
+NOT_A_SELECT | CREATE TABLE t AS SELECT * FROM sessions
+NOT_A_SELECT | CREATE VIEW v AS SELECT * FROM sessions
+NOT_A_SELECT | CREATE MACRO f(x) AS x
+NOT_A_SELECT | CREATE TEMP MACRO t() AS TABLE SELECT * FROM sessions
+NOT_A_SELECT | CREATE SECRET s (TYPE s3)
+NOT_A_SELECT | CREATE TYPE mood AS ENUM ('a')
+NOT_A_SELECT | CREATE SEQUENCE s
+NOT_A_SELECT | INSERT INTO kai_stops VALUES ('x')
+NOT_A_SELECT | DELETE FROM kai_stops
+NOT_A_SELECT | UPDATE kai_stops SET unit = 'x'
+NOT_A_SELECT | TRUNCATE kai_stops
+NOT_A_SELECT | COPY sessions TO '/tmp/x.csv'
+NOT_A_SELECT | COPY (SELECT * FROM sessions) TO '/tmp/x.parquet'
+NOT_A_SELECT | EXPORT DATABASE '/tmp/x'
+NOT_A_SELECT | IMPORT DATABASE '/tmp/x'
+NOT_A_SELECT | ATTACH '/tmp/x.duckdb'
+NOT_A_SELECT | ATTACH ':memory:' AS m
+NOT_A_SELECT | DETACH store
+NOT_A_SELECT | USE store
+NOT_A_SELECT | SET threads = 64
+NOT_A_SELECT | SET VARIABLE v = (SELECT count(*) FROM sessions)
+NOT_A_SELECT | RESET threads
+NOT_A_SELECT | PRAGMA database_list
+NOT_A_SELECT | CALL pragma_version()
+NOT_A_SELECT | INSTALL httpfs
+NOT_A_SELECT | LOAD httpfs
+NOT_A_SELECT | PREPARE p AS SELECT * FROM sessions
+NOT_A_SELECT | EXECUTE p
+NOT_A_SELECT | DEALLOCATE p
+NOT_A_SELECT | EXPLAIN SELECT * FROM sessions
+NOT_A_SELECT | EXPLAIN ANALYZE SELECT * FROM sessions
+NOT_A_SELECT | BEGIN TRANSACTION
+NOT_A_SELECT | CHECKPOINT
+NOT_A_SELECT | VACUUM
+NOT_A_SELECT | ANALYZE
+NOT_A_SELECT | PIVOT sessions ON device USING count(*)
+NOT_A_SELECT | ALTER VIEW sessions RENAME TO s
+NOT_A_SELECT | COMMENT ON VIEW sessions IS 'x'
+
+-- more or less than one statement
+NOT_ONE_STATEMENT | 
+NOT_ONE_STATEMENT | ;
+NOT_ONE_STATEMENT | -- nothing
+NOT_ONE_STATEMENT | SELECT 1; SELECT 2
+NOT_ONE_STATEMENT | SELECT 1;;SELECT 2;
+NOT_A_SELECT | SELECT 1; DROP VIEW sessions
+NOT_A_SELECT | SET threads = 1; SELECT 1
+NOT_A_SELECT | SELECT 1; COPY sessions TO '/tmp/x'
+
+-- no SQL
+SYNTAX | SELEC 1
+SYNTAX | SELECT 1 FROM
+SYNTAX | SELECT * FROM sessions FOR UPDATE
+SYNTAX | SELECT 1 INTO t
+SYNTAX | SELECT '
+SYNTAX | SELECT (((1)
+NOT_TEXT | SELECT '\u0000'
+NOT_TEXT | SELECT 1 \u0000; DROP VIEW sessions
+NOT_TEXT | SELECT\u00081
+NOT_TEXT | SELECT \u001b[2J1
+
+-- tables that are no view of the purpose
+UNKNOWN_VIEW | SELECT * FROM inquiries
+UNKNOWN_VIEW | FROM kai_stops
+UNKNOWN_VIEW | TABLE kai_stops
+UNKNOWN_VIEW | SELECT * FROM duckdb_tables
+UNKNOWN_VIEW | SELECT * FROM duckdb_views
+UNKNOWN_VIEW | SELECT * FROM sqlite_master
+UNKNOWN_VIEW | SELECT * FROM pg_class
+UNKNOWN_VIEW | SELECT * FROM "sessions.parquet"
+UNKNOWN_VIEW | SELECT * FROM 'customers.parquet'
+UNKNOWN_VIEW | SELECT * FROM '/etc/passwd'
+UNKNOWN_VIEW | SELECT * FROM 'https://example.org/x.csv'
+UNKNOWN_VIEW | SELECT (SELECT count(*) FROM kai_stops)
+UNKNOWN_VIEW | SELECT 1 WHERE EXISTS (SELECT 1 FROM kai_stops)
+UNKNOWN_VIEW | SELECT 1 WHERE 'x' IN (SELECT unit FROM kai_stops)
+UNKNOWN_VIEW | SELECT 1 WHERE 'x' NOT IN (SELECT unit FROM kai_stops)
+UNKNOWN_VIEW | SELECT 1 WHERE 'x' = ANY (SELECT unit FROM kai_stops)
+UNKNOWN_VIEW | SELECT 1 WHERE 'x' > ALL (SELECT unit FROM kai_stops)
+UNKNOWN_VIEW | SELECT array(SELECT unit FROM kai_stops)
+UNKNOWN_VIEW | SELECT upper((SELECT unit FROM kai_stops LIMIT 1))
+UNKNOWN_VIEW | SELECT coalesce(NULL, (SELECT max(unit) FROM kai_stops))
+UNKNOWN_VIEW | SELECT CASE WHEN (SELECT true FROM kai_stops) THEN 1 END
+UNKNOWN_VIEW | SELECT CASE WHEN true THEN (SELECT max(unit) FROM kai_stops) END
+UNKNOWN_VIEW | SELECT CASE WHEN false THEN 1 ELSE (SELECT 1 FROM kai_stops) END
+UNKNOWN_VIEW | SELECT CASE (SELECT 1 FROM kai_stops) WHEN 1 THEN 1 END
+UNKNOWN_VIEW | SELECT CAST((SELECT max(unit) FROM kai_stops) AS VARCHAR)
+UNKNOWN_VIEW | SELECT (SELECT max(unit) FROM kai_stops) COLLATE nocase
+UNKNOWN_VIEW | SELECT 1 BETWEEN 0 AND (SELECT count(*) FROM kai_stops)
+UNKNOWN_VIEW | SELECT 1 BETWEEN (SELECT count(*) FROM kai_stops) AND 2
+UNKNOWN_VIEW | SELECT 1 = (SELECT count(*) FROM kai_stops)
+UNKNOWN_VIEW | SELECT true AND (SELECT true FROM kai_stops)
+UNKNOWN_VIEW | SELECT NOT (SELECT true FROM kai_stops)
+UNKNOWN_VIEW | SELECT [1, (SELECT count(*) FROM kai_stops)]
+UNKNOWN_VIEW | SELECT {'a': (SELECT count(*) FROM kai_stops)}
+UNKNOWN_VIEW | SELECT map {'a': (SELECT count(*) FROM kai_stops)}
+UNKNOWN_VIEW | SELECT [1, 2][(SELECT count(*) FROM kai_stops)]
+UNKNOWN_VIEW | SELECT list_transform([1], lambda x: (SELECT count(*) FROM kai_stops))
+UNKNOWN_VIEW | SELECT [(SELECT count(*) FROM kai_stops) FOR x IN [1]]
+UNKNOWN_VIEW | SELECT [x FOR x IN [1] IF (SELECT true FROM kai_stops)]
+UNKNOWN_VIEW | SELECT sum(1) FILTER (WHERE (SELECT true FROM kai_stops))
+UNKNOWN_VIEW | SELECT list(device ORDER BY (SELECT count(*) FROM kai_stops)) FROM sessions
+UNKNOWN_VIEW | SELECT sum((SELECT count(*) FROM kai_stops)) OVER ()
+UNKNOWN_VIEW | SELECT sum(1) OVER (PARTITION BY (SELECT count(*) FROM kai_stops))
+UNKNOWN_VIEW | SELECT sum(1) OVER (ORDER BY (SELECT count(*) FROM kai_stops))
+UNKNOWN_VIEW | SELECT sum(1) OVER (ROWS BETWEEN (SELECT count(*) FROM kai_stops) PRECEDING AND CURRENT ROW)
+UNKNOWN_VIEW | SELECT sum(1) OVER (ROWS BETWEEN CURRENT ROW AND (SELECT count(*) FROM kai_stops) FOLLOWING)
+UNKNOWN_VIEW | SELECT sum(1) FILTER (WHERE (SELECT true FROM kai_stops)) OVER ()
+UNKNOWN_VIEW | SELECT first_value(1 ORDER BY (SELECT count(*) FROM kai_stops)) OVER ()
+UNKNOWN_VIEW | SELECT sum(1) OVER w FROM sessions WINDOW w AS (PARTITION BY (SELECT count(*) FROM kai_stops))
+UNKNOWN_VIEW | SELECT lag(1, 1, (SELECT count(*) FROM kai_stops)) OVER ()
+UNKNOWN_VIEW | SELECT * REPLACE ((SELECT max(unit) FROM kai_stops) AS device) FROM sessions
+UNKNOWN_VIEW | SELECT COLUMNS(lambda c: (SELECT true FROM kai_stops)) FROM sessions
+UNKNOWN_VIEW | SELECT 1 FROM sessions WHERE (SELECT true FROM kai_stops)
+UNKNOWN_VIEW | SELECT 1 FROM sessions GROUP BY (SELECT count(*) FROM kai_stops)
+UNKNOWN_VIEW | SELECT 1 FROM sessions GROUP BY ROLLUP ((SELECT count(*) FROM kai_stops))
+UNKNOWN_VIEW | SELECT 1 FROM sessions HAVING (SELECT true FROM kai_stops)
+UNKNOWN_VIEW | SELECT 1 FROM sessions QUALIFY (SELECT true FROM kai_stops)
+UNKNOWN_VIEW | SELECT 1 FROM sessions ORDER BY (SELECT count(*) FROM kai_stops)
+UNKNOWN_VIEW | SELECT DISTINCT ON ((SELECT count(*) FROM kai_stops)) device FROM sessions
+UNKNOWN_VIEW | SELECT 1 FROM sessions LIMIT (SELECT count(*) FROM kai_stops)
+UNKNOWN_VIEW | SELECT 1 FROM sessions LIMIT 1 OFFSET (SELECT count(*) FROM kai_stops)
+UNKNOWN_VIEW | SELECT * FROM sessions JOIN kai_stops ON true
+UNKNOWN_VIEW | SELECT * FROM sessions JOIN orders ON (SELECT true FROM kai_stops)
+UNKNOWN_VIEW | SELECT * FROM kai_stops NATURAL JOIN sessions
+UNKNOWN_VIEW | SELECT * FROM sessions, kai_stops
+UNKNOWN_VIEW | SELECT * FROM sessions, LATERAL (SELECT * FROM kai_stops)
+UNKNOWN_VIEW | SELECT * FROM sessions SEMI JOIN kai_stops ON true
+UNKNOWN_VIEW | SELECT * FROM (SELECT * FROM (SELECT * FROM kai_stops))
+UNKNOWN_VIEW | SELECT * FROM (VALUES ((SELECT max(unit) FROM kai_stops)))
+UNKNOWN_VIEW | VALUES ((SELECT max(unit) FROM kai_stops))
+UNKNOWN_VIEW | SELECT * FROM range((SELECT count(*) FROM kai_stops))
+UNKNOWN_VIEW | SELECT * FROM unnest((SELECT list(unit) FROM kai_stops))
+UNKNOWN_VIEW | SELECT unnest((SELECT list(unit) FROM kai_stops))
+UNKNOWN_VIEW | SELECT 1 UNION SELECT unit FROM kai_stops
+UNKNOWN_VIEW | SELECT unit FROM kai_stops EXCEPT SELECT 'x'
+UNKNOWN_VIEW | SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT unit FROM kai_stops
+UNKNOWN_VIEW | SELECT 1 UNION SELECT 2 ORDER BY (SELECT count(*) FROM kai_stops)
+UNKNOWN_VIEW | WITH a AS (SELECT * FROM kai_stops) SELECT 1
+UNKNOWN_VIEW | WITH a AS MATERIALIZED (SELECT * FROM kai_stops) SELECT 1
+UNKNOWN_VIEW | WITH a AS (SELECT 1) SELECT (WITH b AS (FROM kai_stops) SELECT max(unit) FROM b)
+UNKNOWN_VIEW | WITH RECURSIVE a AS (SELECT unit FROM kai_stops UNION ALL SELECT * FROM a) FROM a
+UNKNOWN_VIEW | WITH RECURSIVE a AS (SELECT 1 AS x UNION ALL SELECT x FROM a, kai_stops) FROM a
+
+-- common tables out of scope, or in an engine name's place
+UNKNOWN_VIEW | WITH a AS (SELECT * FROM b), b AS (SELECT 1) SELECT * FROM a
+UNKNOWN_VIEW | WITH a AS (SELECT * FROM a) SELECT * FROM a
+UNKNOWN_VIEW | SELECT * FROM (WITH a AS (SELECT 1) FROM a), a
+UNKNOWN_VIEW | WITH RECURSIVE a AS (SELECT * FROM a UNION ALL SELECT 1) FROM a
+UNKNOWN_VIEW | SELECT (WITH a AS (SELECT 1 AS x) SELECT x FROM a) FROM a
+UNKNOWN_VIEW | WITH "duc\u212adb_tables" AS (SELECT 1) SELECT * FROM duckdb_tables
+UNKNOWN_VIEW | WITH "\u212aai" AS (SELECT 1) SELECT * FROM kai
+NAME_TAKEN | WITH duckdb_tables AS (SELECT * FROM duckdb_tables) SELECT * FROM duckdb_tables
+NAME_TAKEN | WITH DuckDB_Views AS (SELECT 1) SELECT 1
+NAME_TAKEN | WITH RECURSIVE pg_class AS (SELECT * FROM pg_class UNION ALL SELECT * FROM pg_class) FROM pg_class
+NAME_TAKEN | WITH kai_stops AS (SELECT 1) SELECT * FROM kai_stops
+NAME_TAKEN | WITH sessions AS (SELECT 1) SELECT * FROM sessions
+NAME_TAKEN | WITH Sessions AS (SELECT 1) SELECT * FROM Sessions
+NAME_TAKEN | WITH a AS (WITH orders AS (SELECT 1) FROM orders) FROM a
+NAME_TAKEN | SELECT * FROM orders AS sessions
+NAME_TAKEN | SELECT * FROM (SELECT 1) AS sessions
+NAME_TAKEN | SELECT * FROM range(3) AS orders
+NAME_TAKEN | SELECT * FROM (VALUES (1)) AS "ORDERS"(x)
+
+-- qualified names
+QUALIFIED_NAME | SELECT * FROM store.main.sessions
+QUALIFIED_NAME | SELECT * FROM store.sessions
+QUALIFIED_NAME | SELECT * FROM main.sessions
+QUALIFIED_NAME | SELECT * FROM memory.main.sessions
+QUALIFIED_NAME | SELECT * FROM "store"."main"."customers"
+QUALIFIED_NAME | SELECT * FROM information_schema.tables
+QUALIFIED_NAME | SELECT * FROM pg_catalog.pg_class
+QUALIFIED_NAME | SELECT * FROM system.main.duckdb_tables
+QUALIFIED_NAME | SELECT * FROM temp.information_schema.columns
+QUALIFIED_NAME | SELECT * FROM sessions s, s.device
+QUALIFIED_NAME | SELECT main.sum(pages) FROM sessions
+QUALIFIED_NAME | SELECT system.main.sum(pages) FROM sessions
+QUALIFIED_NAME | SELECT device.upper() FROM sessions
+QUALIFIED_NAME | SELECT pg_catalog.current_schemas(true)
+QUALIFIED_NAME | SELECT sum.sum(pages) OVER () FROM sessions
+QUALIFIED_NAME | SELECT 1 OPERATOR(main.+) 2
+QUALIFIED_NAME | SELECT * FROM main.range(3)
+QUALIFIED_NAME | SELECT 'x'::main.mood
+QUALIFIED_NAME | SELECT CAST('x' AS store.main.mood)
+
+-- functions by position
+FUNCTION_NOT_ADMITTED | SELECT stats(device) FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT "stats"(device) FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT STATS(device) FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT error(device) FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT CASE WHEN device = 'phone' THEN error('x') END FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT sleep_ms(100000)
+FUNCTION_NOT_ADMITTED | SELECT pg_sleep(100)
+FUNCTION_NOT_ADMITTED | SELECT assert_true(pages > 0) FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT current_setting('threads')
+FUNCTION_NOT_ADMITTED | SELECT getvariable('v')
+FUNCTION_NOT_ADMITTED | SELECT nextval('s')
+FUNCTION_NOT_ADMITTED | SELECT setval('s', 1)
+FUNCTION_NOT_ADMITTED | SELECT setseed(0.5)
+FUNCTION_NOT_ADMITTED | SELECT random()
+FUNCTION_NOT_ADMITTED | SELECT uuid()
+FUNCTION_NOT_ADMITTED | SELECT now()
+FUNCTION_NOT_ADMITTED | SELECT today()
+FUNCTION_NOT_ADMITTED | SELECT current_date
+FUNCTION_NOT_ADMITTED | SELECT "current_user"
+FUNCTION_NOT_ADMITTED | SELECT Session_User
+FUNCTION_NOT_ADMITTED | SELECT user
+FUNCTION_NOT_ADMITTED | SELECT current_catalog
+FUNCTION_NOT_ADMITTED | SELECT current_schema FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT version()
+FUNCTION_NOT_ADMITTED | SELECT current_query()
+FUNCTION_NOT_ADMITTED | SELECT write_log('x')
+FUNCTION_NOT_ADMITTED | SELECT json_serialize_sql('SELECT 1')
+FUNCTION_NOT_ADMITTED | SELECT json_extract('{}', '$')
+FUNCTION_NOT_ADMITTED | SELECT pg_get_viewdef(1)
+FUNCTION_NOT_ADMITTED | SELECT obj_description(1, 'x')
+FUNCTION_NOT_ADMITTED | SELECT has_table_privilege('x', 'SELECT')
+FUNCTION_NOT_ADMITTED | SELECT enum_range(NULL::VARCHAR)
+FUNCTION_NOT_ADMITTED | SELECT in_search_path('a', 'b')
+FUNCTION_NOT_ADMITTED | SELECT reservoir_quantile(pages, 1, 2147483647) FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT list_aggregate([1], 'reservoir_quantile')
+FUNCTION_NOT_ADMITTED | SELECT array_aggr([1], 'sum')
+FUNCTION_NOT_ADMITTED | SELECT repeat('x', 1000000000)
+FUNCTION_NOT_ADMITTED | SELECT printf('%1000000000d', 1)
+FUNCTION_NOT_ADMITTED | SELECT format('{:>1000000000}', 1)
+FUNCTION_NOT_ADMITTED | SELECT "+"(1, 2)
+FUNCTION_NOT_ADMITTED | SELECT "||"([1], 'x')
+FUNCTION_NOT_ADMITTED | SELECT "~~"('a', 'b')
+FUNCTION_NOT_ADMITTED | SELECT OPERATOR(main.+)(1, 2)
+FUNCTION_NOT_ADMITTED | SELECT "IS DISTINCT FROM"(1, 2)
+FUNCTION_NOT_ADMITTED | SELECT __internal_barrier(1)
+FUNCTION_NOT_ADMITTED | SELECT __internal_decompress_string(1)
+FUNCTION_NOT_ADMITTED | SELECT __cast(1)
+FUNCTION_NOT_ADMITTED | SELECT invoke(lambda x: x, 1)
+FUNCTION_NOT_ADMITTED | SELECT create_sort_key(device, 'ASC') FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT finalize(sum(1))
+FUNCTION_NOT_ADMITTED | SELECT to_aggregate_state('x')
+FUNCTION_NOT_ADMITTED | SELECT 1 <=> 2
+FUNCTION_NOT_ADMITTED | SELECT device ->> 'x' FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT upper(stats(device)) FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT sum(random()) OVER () FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT count(*) FILTER (WHERE error('x')) FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT list_transform([1], lambda x: error(x))
+FUNCTION_NOT_ADMITTED | SELECT CASE WHEN sleep_ms(1) THEN 1 END
+FUNCTION_NOT_ADMITTED | SELECT [random() FOR x IN [1]]
+FUNCTION_NOT_ADMITTED | SELECT COLUMNS(lambda c: error(c)) FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT * EXCLUDE device REPLACE (stats(pages) AS pages) FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT 1 FROM sessions ORDER BY random()
+FUNCTION_NOT_ADMITTED | SELECT 1 FROM sessions LIMIT random()
+FUNCTION_NOT_ADMITTED | SELECT x FROM sessions GROUP BY error('x')
+FUNCTION_NOT_ADMITTED | SELECT upper(1) OVER ()
+FUNCTION_NOT_ADMITTED | SELECT reservoir_quantile(pages, 0.5) OVER () FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT f(x)
+FUNCTION_NOT_ADMITTED | SELECT "SUM\u212a"(1)
+
+-- table functions
+FUNCTION_NOT_ADMITTED | SELECT * FROM query('SELECT * FROM store.main.sessions')
+FUNCTION_NOT_ADMITTED | SELECT * FROM query_table('kai_stops')
+FUNCTION_NOT_ADMITTED | SELECT * FROM query_table(['sessions', 'kai_stops'])
+FUNCTION_NOT_ADMITTED | SELECT * FROM json_execute_serialized_sql('{}')
+FUNCTION_NOT_ADMITTED | SELECT * FROM read_csv('/etc/passwd')
+FUNCTION_NOT_ADMITTED | SELECT * FROM read_csv_auto('/etc/passwd')
+FUNCTION_NOT_ADMITTED | SELECT * FROM read_text('/etc/passwd')
+FUNCTION_NOT_ADMITTED | SELECT * FROM read_blob('/proc/self/environ')
+FUNCTION_NOT_ADMITTED | SELECT * FROM read_parquet('x.parquet')
+FUNCTION_NOT_ADMITTED | SELECT * FROM parquet_scan('x.parquet')
+FUNCTION_NOT_ADMITTED | SELECT * FROM read_json('x.json')
+FUNCTION_NOT_ADMITTED | SELECT * FROM read_duckdb('x.duckdb')
+FUNCTION_NOT_ADMITTED | SELECT * FROM glob('/*')
+FUNCTION_NOT_ADMITTED | SELECT * FROM sniff_csv('/etc/passwd')
+FUNCTION_NOT_ADMITTED | SELECT * FROM duckdb_tables()
+FUNCTION_NOT_ADMITTED | SELECT * FROM duckdb_settings()
+FUNCTION_NOT_ADMITTED | SELECT * FROM duckdb_secrets()
+FUNCTION_NOT_ADMITTED | SELECT * FROM duckdb_views()
+FUNCTION_NOT_ADMITTED | SELECT * FROM duckdb_logs()
+FUNCTION_NOT_ADMITTED | SELECT * FROM pragma_storage_info('sessions')
+FUNCTION_NOT_ADMITTED | SELECT * FROM pragma_metadata_info()
+FUNCTION_NOT_ADMITTED | SELECT * FROM summary('sessions')
+FUNCTION_NOT_ADMITTED | SELECT * FROM seq_scan('sessions')
+FUNCTION_NOT_ADMITTED | SELECT * FROM histogram('kai_stops', 'unit')
+FUNCTION_NOT_ADMITTED | SELECT * FROM histogram_values('kai_stops', 'unit')
+FUNCTION_NOT_ADMITTED | SELECT * FROM repeat('x', 1000000000)
+FUNCTION_NOT_ADMITTED | SELECT * FROM enable_logging()
+FUNCTION_NOT_ADMITTED | SELECT * FROM checkpoint()
+FUNCTION_NOT_ADMITTED | SELECT * FROM test_all_types()
+FUNCTION_NOT_ADMITTED | SELECT * FROM json_each('[1]')
+FUNCTION_NOT_ADMITTED | SELECT * FROM python_map_function()
+FUNCTION_NOT_ADMITTED | SELECT * FROM arrow_scan(1, 2, 3)
+FUNCTION_NOT_ADMITTED | SELECT * FROM sum(1)
+FUNCTION_NOT_ADMITTED | SELECT * FROM sessions, LATERAL read_text(device)
+FUNCTION_NOT_ADMITTED | WITH a AS (SELECT * FROM read_text('/etc/passwd')) SELECT 1
+FUNCTION_NOT_ADMITTED | SELECT (SELECT content FROM read_text('/etc/passwd'))
+FUNCTION_NOT_ADMITTED | SELECT * FROM range(random())
+
+-- types
+TYPE_NOT_ADMITTED | SELECT 'x'::blob
+TYPE_NOT_ADMITTED | SELECT '{}'::json
+TYPE_NOT_ADMITTED | SELECT 'x'::variant
+TYPE_NOT_ADMITTED | SELECT 'x'::bit
+TYPE_NOT_ADMITTED | SELECT 'a'::enum('a', 'b')
+TYPE_NOT_ADMITTED | SELECT 'a'::"my type"
+TYPE_NOT_ADMITTED | SELECT 'a'::sessions
+TYPE_NOT_ADMITTED | SELECT [1]::oid[]
+TYPE_NOT_ADMITTED | SELECT 1::struct(a blob)
+TYPE_NOT_ADMITTED | SELECT TRY_CAST('x' AS blob)
+TYPE_NOT_ADMITTED | SELECT 1::union(a int)
+TYPE_NOT_ADMITTED | SELECT 'x'::geometry
+TYPE_NOT_ADMITTED | SELECT 'x'::regclass
+TYPE_NOT_ADMITTED | SELECT 'x'::time with time zone
+
+-- parts of a SELECT that are not admitted
+NOT_ADMITTED | DESCRIBE sessions
+NOT_ADMITTED | SUMMARIZE sessions
+NOT_ADMITTED | SHOW TABLES
+NOT_ADMITTED | SHOW ALL TABLES
+NOT_ADMITTED | SELECT * FROM (DESCRIBE sessions)
+NOT_ADMITTED | SELECT * FROM (SUMMARIZE SELECT * FROM kai_stops)
+NOT_ADMITTED | SELECT * FROM (SHOW TABLES)
+NOT_ADMITTED | SELECT * FROM (SHOW DATABASES)
+NOT_ADMITTED | UNPIVOT sessions ON pages
+NOT_ADMITTED | SELECT * FROM sessions PIVOT (count(*) FOR device IN ('phone'))
+NOT_ADMITTED | SELECT * FROM (PIVOT kai_stops ON unit IN ('x') USING count(*))
+NOT_ADMITTED | SELECT * FROM sessions UNPIVOT (v FOR k IN (pages, seconds))
+NOT_ADMITTED | SELECT * FROM sessions TABLESAMPLE 10%
+NOT_ADMITTED | SELECT * FROM sessions USING SAMPLE 10
+NOT_ADMITTED | SELECT * FROM sessions TABLESAMPLE reservoir(10 ROWS) REPEATABLE (1)
+NOT_ADMITTED | SELECT * FROM sessions AT (VERSION => 1)
+NOT_ADMITTED | SELECT * FROM sessions AT (TIMESTAMP => (SELECT max(unit) FROM kai_stops))
+NOT_ADMITTED | SELECT * FROM sessions POSITIONAL JOIN orders
+NOT_ADMITTED | SELECT DEFAULT
+NOT_ADMITTED | SELECT ?
+NOT_ADMITTED | SELECT $1
+NOT_ADMITTED | SELECT $name FROM sessions
+NOT_ADMITTED | SELECT * FROM sessions WHERE device = ?
+NOT_ADMITTED | SELECT * FROM sessions LIMIT ?
+NOT_ADMITTED | WITH d AS (DELETE FROM kai_stops RETURNING *) SELECT * FROM d
+NOT_ADMITTED | WITH d AS (INSERT INTO kai_stops VALUES ('x') RETURNING *) SELECT * FROM d
+NOT_ADMITTED | WITH d AS (UPDATE kai_stops SET unit = 'x' RETURNING *) SELECT * FROM d
+NOT_ADMITTED | WITH d AS (COPY kai_stops TO '/tmp/x.csv') SELECT * FROM d
+NOT_ADMITTED | SELECT (WITH d AS (DELETE FROM kai_stops RETURNING unit) SELECT max(unit) FROM d)
+NOT_ADMITTED | WITH RECURSIVE a USING KEY (x) AS (SELECT 1 AS x UNION SELECT x FROM a) FROM a
+NOT_ADMITTED | SELECT device COLLATE "ja; DROP" FROM sessions
+NOT_ADMITTED | SELECT device COLLATE icu_x FROM sessions
+NOT_ADMITTED | SELECT B'101'
+NOT_ADMITTED | SELECT list_transform([1, 2], x -> x + 1)
+NOT_ADMITTED | SELECT device -> '$' FROM sessions
+NOT_ADMITTED | SELECT COLUMNS(c -> c LIKE 's%') FROM sessions

@@ -1,0 +1,26 @@
+"""What every chapter of the tests shares: the support folder on the path, and no silent skips in CI."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+_skipped: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember each skip with its reason."""
+    if report.skipped:
+        _skipped.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where KAI_NO_SKIPS is set, a skipped test fails the run: nothing that CI should have is absent."""
+    if os.environ.get("KAI_NO_SKIPS") and _skipped:
+        print(f"\n{len(_skipped)} skipped under KAI_NO_SKIPS: {', '.join(_skipped)}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

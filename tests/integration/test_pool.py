@@ -1,0 +1,356 @@
+"""The pool with real worker processes: deadlines, deaths, stops, sessions apart, and nothing left behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from kaianalytics.errors import KaiError, QueryFailed, WorkerFault
+from kaianalytics.gateway.pool import SessionWorker, WorkerPool
+from kaianalytics.gateway.process import StoreSpec, WorkerLimits
+
+VIEW = (
+    "CREATE SECURE VIEW sessions AS SELECT t.customer_id, t.note, t.pages FROM store.main.sessions AS t"
+    " WHERE NOT EXISTS (SELECT 1 FROM kai_stops AS s WHERE s.unit = t.customer_id)"
+)
+ENDLESS = "SELECT sum(sqrt(a.range + b.range)) FROM range(2000000) AS a, range(2000000) AS b"
+ONE_LONG_CALL = "SELECT max(len(list_sort(list_transform(range(10000000), lambda x: -x)))) FROM range(9)"
+SECRET = "canary-7f3a"
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> StoreSpec:
+    path = tmp_path_factory.mktemp("store") / "rows.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(
+            f"CREATE TABLE sessions AS SELECT 'C' || i % 5 AS customer_id, '{SECRET}' AS note, i::BIGINT AS pages"
+            " FROM range(1000) AS t(i)"
+        )
+    return StoreSpec("ad-targeting", "rows", path, (VIEW,))
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[WorkerPool]:
+    pool = WorkerPool(WorkerLimits(memory_mib=256, threads=1))
+    yield pool
+    pool.close_all()
+
+
+@pytest.fixture(scope="module")
+def worker(shared: WorkerPool, spec: StoreSpec) -> SessionWorker:
+    return shared.session("session", spec)
+
+
+def code_of(ask: Callable[[], object]) -> str:
+    with pytest.raises(KaiError) as caught:
+        ask()
+    assert SECRET not in str(caught.value)
+    return caught.value.code
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process runs: a zombie that its dead parent left does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 10.0) -> bool:
+    until = time.monotonic() + seconds
+    while not holds() and time.monotonic() < until:
+        time.sleep(0.02)
+    return holds()
+
+
+def wait_until_busy(worker: SessionWorker) -> None:
+    assert wait_until(lambda: worker.pid is not None and worker._busy.locked())
+    time.sleep(0.7)  # past the start, inside the query
+
+
+def test_an_answer_is_an_arrow_stream_with_its_digest_and_its_rows(worker: SessionWorker) -> None:
+    answer = worker.run("SELECT customer_id, pages FROM sessions ORDER BY pages", 20)
+    table = pa.ipc.open_stream(b"".join(answer)).read_all()
+    assert table.num_rows == answer.outcome.rows == 1000
+    assert table.column("pages").to_pylist() == list(range(1000))
+    assert len(answer.outcome.digest) == 64
+    assert answer.schema == (("customer_id", "string"), ("pages", "int64"))
+    again = worker.run("SELECT customer_id, pages FROM sessions ORDER BY pages", 20)
+    assert b"".join(again)
+    assert again.outcome.digest == answer.outcome.digest
+
+
+def test_fetch_gives_python_values_and_whole_decimals_as_integers(worker: SessionWorker) -> None:
+    row = worker.fetch(
+        "SELECT sum(pages), count(*), DATE '2026-11-01', NULL, 'x', sum(pages::DECIMAL(9, 2)) FROM sessions", 20
+    )
+    assert row[0][:2] == (499_500, 1000)
+    assert type(row[0][0]) is int
+    assert [str(cell) for cell in row[0][2:]] == ["2026-11-01", "None", "x", "499500.00"]
+    assert worker.fetch("SELECT pages FROM sessions WHERE false", 20) == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "code"),
+    [
+        ("SELECT note::INTEGER FROM sessions", "DATA_ERROR"),
+        ("SELECT 9223372036854775807 + pages FROM sessions", "DATA_ERROR"),
+        ("SELECT error(note) FROM sessions", "DATA_ERROR"),
+        ("SELECT strptime(note, '%Y') FROM sessions", "DATA_ERROR"),
+        ("SELECT nope FROM sessions", "BIND_ERROR"),
+        ("SELECT * FROM nowhere", "BIND_ERROR"),
+        ("SELEC 1", "SYNTAX"),
+        ("SELECT 1; SELECT 2", "NOT_A_SELECT"),
+        ("SET threads=4", "NOT_A_SELECT"),
+        ("DELETE FROM kai_stops", "NOT_A_SELECT"),
+        ("SELECT * FROM read_text('/etc/passwd')", "NOT_PERMITTED"),
+    ],
+)
+def test_a_failed_query_is_a_code_and_the_worker_lives_on(worker: SessionWorker, sql: str, code: str) -> None:
+    worker.fetch("SELECT 1", 20)
+    before = worker.pid
+    assert code_of(lambda: worker.fetch(sql, 20)) == code
+    assert worker.pid == before
+
+
+def test_a_result_that_is_too_large_is_refused_before_its_first_byte(worker: SessionWorker) -> None:
+    with pytest.raises(QueryFailed) as caught:
+        worker.run("FROM range(100000)", 20, rows_max=99_999)
+    assert caught.value.code == "RESULT_TOO_LARGE"
+    assert code_of(lambda: worker.run("FROM range(100000)", 20, bytes_max=1000)) == "RESULT_TOO_LARGE"
+    assert worker.fetch("SELECT 1", 20) == [(1,)]
+
+
+def test_the_log_names_the_class_of_error_and_nothing_of_the_data(
+    worker: SessionWorker, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        code_of(lambda: worker.fetch("SELECT note::INTEGER FROM sessions", 20))
+    assert "ConversionException" in caplog.text
+    assert SECRET not in caplog.text
+    assert "note" not in caplog.text
+
+
+@pytest.mark.parametrize("sql", [ENDLESS, ONE_LONG_CALL])
+def test_past_its_deadline_a_query_is_killed_and_the_next_one_works(
+    shared: WorkerPool, spec: StoreSpec, sql: str
+) -> None:
+    slow = shared.session("slow", spec)
+    slow.fetch("SELECT 1", 20)
+    before, started = slow.pid, time.monotonic()
+    assert code_of(lambda: slow.fetch(sql, 0.5)) == "DEADLINE"
+    assert time.monotonic() - started < 3
+    assert slow.fetch("SELECT count(*) FROM sessions", 20) == [(1000,)]
+    assert before is not None
+    assert slow.pid != before
+    assert not is_running(before)
+    shared.close("slow")
+
+
+def test_a_query_past_its_memory_is_told_so_and_the_next_one_works(shared: WorkerPool, spec: StoreSpec) -> None:
+    hungry = shared.session("hungry", spec)
+    sql = "SELECT list(a.range) FROM range(30000) AS a, range(30000) AS b GROUP BY b.range"
+    assert code_of(lambda: hungry.fetch(sql, 60)) in {"OUT_OF_MEMORY", "WORKER_ENDED"}
+    assert hungry.fetch("SELECT 1", 20) == [(1,)]
+    shared.close("hungry")
+
+
+def test_a_killed_worker_is_told_so_and_the_next_query_works(shared: WorkerPool, spec: StoreSpec) -> None:
+    victim = shared.session("victim", spec)
+    codes: list[str] = []
+    asking = threading.Thread(target=lambda: codes.append(code_of(lambda: victim.fetch(ENDLESS, 30))))
+    asking.start()
+    wait_until_busy(victim)
+    assert victim.pid is not None
+    os.kill(victim.pid, signal.SIGKILL)
+    asking.join()
+    assert codes == ["WORKER_KILLED"]
+    assert victim.fetch("SELECT 1", 20) == [(1,)]
+    os.kill(victim.pid, signal.SIGKILL)  # killed while idle, no query is lost at all
+    time.sleep(0.2)
+    assert victim.fetch("SELECT 2", 20) == [(2,)]
+    shared.close("victim")
+
+
+def test_cancelling_one_session_ends_its_query_and_no_other_sessions(shared: WorkerPool, spec: StoreSpec) -> None:
+    running, other = shared.session("running", spec), shared.session("other", spec)
+    other.fetch("SELECT 1", 20)
+    other_pid, codes = other.pid, []
+    asking = threading.Thread(target=lambda: codes.append(code_of(lambda: running.fetch(ENDLESS, 30))))
+    asking.start()
+    wait_until_busy(running)
+    assert other.fetch("SELECT 3", 20) == [(3,)]  # sessions do not wait for each other
+    assert shared.cancel("other") is False
+    assert shared.cancel("running") is True
+    asking.join()
+    assert codes == ["CANCELLED"]
+    assert other.pid == other_pid
+    assert running.fetch("SELECT 1", 20) == [(1,)]
+    for session in ("running", "other"):
+        shared.close(session)
+
+
+def test_the_queries_of_one_session_wait_their_turn_and_no_longer_than_their_deadline(worker: SessionWorker) -> None:
+    first = worker.run("FROM range(500000)", 20)
+    assert code_of(lambda: worker.fetch("SELECT 1", 0.2)) == "BUSY"
+    assert b"".join(first)
+    assert worker.fetch("SELECT 1", 20) == [(1,)]
+
+
+def test_an_answer_nobody_reads_gives_its_session_back(worker: SessionWorker) -> None:
+    answer = worker.run("FROM range(500000)", 20)
+    next(answer)
+    with pytest.raises(RuntimeError):
+        _ = answer.outcome
+    del answer
+    assert worker.fetch("SELECT 1", 20) == [(1,)]
+    with worker.run("FROM range(500000)", 20):
+        pass
+    assert worker.fetch("SELECT 1", 20) == [(1,)]
+
+
+def test_a_stop_reaches_running_workers_of_its_purpose_and_fresh_ones(shared: WorkerPool, spec: StoreSpec) -> None:
+    here = shared.session("here", spec)
+    there = shared.session("there", replace(spec, purpose="campaign-analysis"))
+    question = "SELECT count(DISTINCT customer_id) FROM sessions"
+    assert here.fetch(question, 20) == there.fetch(question, 20) == [(5,)]
+    before = here.pid
+    shared.update_stops("ad-targeting", ["C1", "C2"])
+    assert here.fetch(question, 20) == [(3,)]
+    assert here.pid == before
+    assert there.fetch(question, 20) == [(5,)]
+    assert here.pid is not None
+    os.kill(here.pid, signal.SIGKILL)
+    assert wait_until(lambda: not is_running(before or 0))
+    assert here.fetch(question, 20) == [(3,)]
+    for session in ("here", "there"):
+        shared.close(session)
+
+
+def test_another_store_for_a_session_ends_the_earlier_worker(
+    shared: WorkerPool, spec: StoreSpec, tmp_path: Path
+) -> None:
+    old = shared.session("moving", spec)
+    old.fetch("SELECT 1", 20)
+    pid = old.pid
+    assert shared.session("moving", replace(spec, stops=frozenset({"C1"}))) is old
+    newer = tmp_path / "newer.duckdb"
+    newer.write_bytes(spec.path.read_bytes())
+    new = shared.session("moving", replace(spec, path=newer))
+    assert new is not old
+    assert pid is not None
+    assert not is_running(pid)
+    assert code_of(lambda: old.fetch("SELECT 1", 20)) == "SESSION_CLOSED"
+    assert new.fetch("SELECT 1", 20) == [(1,)]
+    shared.close("moving")
+
+
+def test_a_store_that_is_missing_or_does_not_fit_is_a_fault_without_a_path(
+    shared: WorkerPool, spec: StoreSpec, tmp_path: Path
+) -> None:
+    for broken in (replace(spec, path=tmp_path / "none.duckdb"), replace(spec, view_sqls=("CREATE VIEW x AS FROM y",))):
+        lost = shared.session("lost", broken)
+        with pytest.raises(WorkerFault) as caught:
+            lost.fetch("SELECT 1", 20)
+        assert caught.value.code == "WORKER_START"
+        assert str(broken.path) not in str(caught.value)
+    shared.close("lost")
+
+
+def test_a_worker_inherits_nothing_and_is_limited(
+    worker: SessionWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert worker.fetch("SELECT 1", 20) == [(1,)]
+    process = Path(f"/proc/{worker.pid}")
+    environment = (process / "environ").read_bytes().split(b"\0")
+    assert {item.split(b"=")[0] for item in environment if item} == {b"LANG", b"PATH", b"TZ"}
+    targets = {str(descriptor.readlink()) for descriptor in (process / "fd").iterdir()}
+    assert {target.split(":")[0].rsplit("/", 1)[-1] for target in targets} == {"socket", "null", "rows.duckdb"}
+    limits = {line[:26].strip(): line[26:].split()[1] for line in (process / "limits").read_text().splitlines()[1:]}
+    assert limits["Max core file size"] == limits["Max file size"] == "0"
+    assert int(limits["Max address space"]) < 4 << 30
+    assert limits["Max open files"] == "64"
+
+
+def test_idle_workers_end_and_the_longest_idle_makes_room(spec: StoreSpec) -> None:
+    pool = WorkerPool(WorkerLimits(memory_mib=256, threads=1, idle_seconds=2.0, workers_max=2))
+    try:
+        one, two, three = (pool.session(name, spec) for name in ("one", "two", "three"))
+        for worker in (one, two, three):
+            worker.fetch("SELECT 1", 20)
+        assert (one.pid is None, two.pid is None, three.pid is None) == (True, False, False)
+        with two.run("FROM range(500000)", 20), three.run("FROM range(500000)", 20):
+            assert code_of(lambda: one.fetch("SELECT 1", 20)) == "TOO_MANY_WORKERS"
+        assert one.fetch("SELECT 1", 20) == [(1,)]
+        assert wait_until(lambda: one.pid is None)
+        assert one.fetch("SELECT 1", 20) == [(1,)]
+    finally:
+        pool.close_all()
+
+
+def test_workers_outlive_the_thread_that_asked_first(shared: WorkerPool, spec: StoreSpec) -> None:
+    worker = shared.session("handed-on", spec)
+    first = threading.Thread(target=lambda: worker.fetch("SELECT 1", 20))
+    first.start()
+    first.join()
+    pid = worker.pid
+    time.sleep(0.3)
+    assert worker.fetch("SELECT 1", 20) == [(1,)]
+    assert worker.pid == pid
+    shared.close("handed-on")
+
+
+def test_closing_leaves_no_process_and_no_open_file(spec: StoreSpec) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    pool = WorkerPool(WorkerLimits(memory_mib=256, threads=1))
+    pids = []
+    for name in ("one", "two"):
+        worker = pool.session(name, spec)
+        worker.fetch("SELECT 1", 20)
+        pids.append(worker.pid)
+        with suppress(KaiError):
+            worker.fetch(ENDLESS, 0.2)
+        worker.fetch("SELECT 1", 20)
+        pids.append(worker.pid)
+    pool.close_all()
+    assert not any(is_running(pid) for pid in pids if pid)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+GATEWAY = """
+import sys, threading
+from pathlib import Path
+from kaianalytics.gateway.pool import WorkerPool
+from kaianalytics.gateway.process import StoreSpec, WorkerLimits
+pool = WorkerPool(WorkerLimits(memory_mib=256, threads=1))
+idle, busy = (pool.session(n, StoreSpec("p", "rows", Path(sys.argv[1]), (sys.argv[2],))) for n in "ab")
+for worker in (idle, busy):
+    worker.fetch("SELECT 1", 20)
+print(idle.pid, busy.pid, flush=True)
+busy.fetch(sys.argv[3], 60)
+"""
+
+
+def test_no_worker_outlives_a_killed_gateway(spec: StoreSpec) -> None:
+    command = [sys.executable, "-c", GATEWAY, str(spec.path), VIEW, ENDLESS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as gateway:
+        assert gateway.stdout is not None
+        pids = [int(pid) for pid in gateway.stdout.readline().split()]
+        assert len(pids) == 2
+        assert all(is_running(pid) for pid in pids)
+        time.sleep(0.3)  # the second one is inside its endless query
+        gateway.kill()
+    assert wait_until(lambda: not any(is_running(pid) for pid in pids))

@@ -1,0 +1,208 @@
+"""An honest fake of the gateway: real HTTP on a real Unix socket, the protocol's doors, canned data.
+
+It decides a little, as the real one does: identities by token, purposes that are open or not, fresh purpose tokens, and
+a slow query that notices when its client hangs up. `FakeGateway` runs it in a thread and stops it by its handle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from kaianalytics.errors import BudgetRefused, GuardRefused, IdentityRefused, KaiError, PolicyRefused
+from kaianalytics.protocol import (
+    API,
+    GUARD_RAILS_ONLY,
+    ISOLATION_HEADER,
+    ROWS_MEDIA_TYPE,
+    SNAPSHOT_HEADER,
+    Budget,
+    BudgetLine,
+    Dataset,
+    Release,
+    ReleaseColumn,
+    RunGrant,
+    SessionGrant,
+    refusal_to_json,
+)
+
+IDENTITY = "identity-of-hanako"
+SNAPSHOT = "b0c1d2.0"
+OPEN_PURPOSES = ("service-improvement", "ad-targeting")
+STATUSES = ((IdentityRefused, 401), (PolicyRefused, 403), (BudgetRefused, 402))
+
+SESSIONS = pl.DataFrame({"service": ["news", "shop"], "pages": [3, 5], "started_on": ["2026-10-01", None]})
+RELEASE = Release(
+    release_id=7,
+    sql="SELECT device, COUNT(*) AS visits FROM sessions GROUP BY device",
+    purpose="ad-targeting",
+    snapshot=SNAPSHOT,
+    isolation=GUARD_RAILS_ONLY,
+    columns=(
+        ReleaseColumn("device", "key", "VARCHAR"),
+        ReleaseColumn("visits", "count", "BIGINT", 40.2),
+    ),
+    rows=(("phone", 12034), ("computer", 5021), (None, -3)),
+    bounding=("At most 20 rows of one customer are counted.",),
+    rho="0.002",
+    delta="0",
+)
+
+
+@dataclass
+class FakeGateway:
+    """The fake, and what it saw: tokens it gave, queries it ran, queries whose client hung up, runs that finished."""
+
+    socket_path: Path
+    tokens: dict[str, str] = field(default_factory=dict)  # token → purpose
+    kernels: list[dict[str, Any]] = field(default_factory=list)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    started_slow: threading.Event = field(default_factory=threading.Event)
+    leases: list[dict[str, Any]] = field(default_factory=list)
+    finished: list[dict[str, Any]] = field(default_factory=list)
+
+    @contextmanager
+    def serving(self) -> Iterator[FakeGateway]:
+        """Serve on the socket until the block is left; may be entered again, as a gateway that restarts."""
+        self.socket_path.unlink(missing_ok=True)
+        server = uvicorn.Server(
+            uvicorn.Config(self.app(), uds=str(self.socket_path), log_level="critical", lifespan="off")
+        )
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        deadline = time.monotonic() + 10
+        while not server.started:
+            assert thread.is_alive() and time.monotonic() < deadline, "the fake gateway did not start"
+            time.sleep(0.01)
+        try:
+            yield self
+        finally:
+            server.should_exit = True
+            thread.join(10)
+            assert not thread.is_alive(), "the fake gateway did not stop"
+
+    def app(self) -> Starlette:
+        """The doors of `kaianalytics.protocol`."""
+        routes = [
+            Route(f"{API}/sessions", self._door(self._open_session), methods=["POST"]),
+            Route(f"{API}/sql", self._door(self._sql), methods=["POST"]),
+            Route(f"{API}/statistics", self._door(self._statistics), methods=["POST"]),
+            Route(f"{API}/datasets", self._door(self._datasets)),
+            Route(f"{API}/budget", self._door(self._budget)),
+            Route(f"{API}/runs", self._door(self._lease), methods=["POST"]),
+            Route(f"{API}/runs/{{run:int}}/finish", self._door(self._finish), methods=["POST"]),
+        ]
+        return Starlette(routes=routes)
+
+    def grant(self, purpose: str) -> SessionGrant:
+        """A session with a token that was never given before."""
+        token = f"purpose-token-{len(self.tokens) + 1:04d}-of-{purpose}"
+        self.tokens[token] = purpose
+        return SessionGrant(token, "hanako", purpose, SNAPSHOT, GUARD_RAILS_ONLY, "2026-11-01T12:00:00+00:00")
+
+    def _door(self, door: Any) -> Any:
+        async def guarded(request: Request) -> Response:
+            try:
+                return await door(request)
+            except KaiError as error:
+                status = next((code for kind, code in STATUSES if isinstance(error, kind)), 422)
+                return JSONResponse(refusal_to_json(error), status_code=status)
+
+        return guarded
+
+    async def _open_session(self, request: Request) -> Response:
+        self._identity(request)
+        asked = await request.json()
+        self.kernels.append(asked)
+        if asked["purpose"] not in OPEN_PURPOSES:
+            raise PolicyRefused(
+                "PURPOSE_NOT_OPEN",
+                f"The purpose `{asked['purpose']}` is not open to the sandbox.",
+                rule="clause 3",
+                hint="choose one of: " + ", ".join(OPEN_PURPOSES),
+            )
+        return JSONResponse(asdict(self.grant(asked["purpose"])))
+
+    async def _sql(self, request: Request) -> Response:
+        self._session(request)
+        asked = await request.json()
+        self.asked.append(asked)
+        if "slow" in asked["sql"]:
+            await self._slow(request)
+        if "raw_customers" in asked["sql"]:
+            raise GuardRefused(
+                "VIEW_UNKNOWN", "There is no view `raw_customers`.", rule="deny by default", hint="see kai.datasets()"
+            )
+        stream = io.BytesIO()
+        (SESSIONS.clear() if "nothing" in asked["sql"] else SESSIONS).write_ipc_stream(stream)
+        headers = {SNAPSHOT_HEADER: SNAPSHOT, ISOLATION_HEADER: GUARD_RAILS_ONLY}
+        return Response(stream.getvalue(), media_type=ROWS_MEDIA_TYPE, headers=headers)
+
+    async def _slow(self, request: Request) -> None:
+        self.started_slow.set()
+        for _ in range(1000):
+            if await request.is_disconnected():
+                self.cancelled.set()
+                return
+            await asyncio.sleep(0.02)
+
+    async def _statistics(self, request: Request) -> Response:
+        purpose = self._session(request)
+        asked = await request.json()
+        self.asked.append(asked)
+        if float(asked["rho"]) > 1:
+            raise BudgetRefused(
+                "BUDGET_SPENT", "The purpose has 0.498 left.", rule="cap of the purpose", hint="ask for less"
+            )
+        release = {**RELEASE.to_json(), "purpose": purpose, "rho": asked["rho"]}
+        return JSONResponse({"release": json.dumps(release), "charged": True, "remaining": {"account": "1.998"}})
+
+    async def _datasets(self, request: Request) -> Response:
+        self._session(request)
+        columns = ({"name": "service", "type": "VARCHAR"}, {"name": "pages", "type": "INTEGER"})
+        entry = Dataset("sessions", "Visits", ("rows", "statistics"), columns, "2026-11-01", "20 rows of one customer")
+        return JSONResponse({"datasets": [asdict(entry)]})
+
+    async def _budget(self, request: Request) -> Response:
+        purpose = self._session(request)
+        lines = (BudgetLine("account", "2", "0.002", "1.998"), BudgetLine("purpose", "0.5", "0.002", "0.498"))
+        return JSONResponse(asdict(Budget("customers", purpose, lines, "The purpose lasts 52 weeks of its reports.")))
+
+    async def _lease(self, request: Request) -> Response:
+        self._identity(request)
+        asked = await request.json()
+        self.leases.append(asked)
+        purpose = asked["notebook"]["metadata"]["kai"]["purpose"]
+        return JSONResponse(asdict(RunGrant(len(self.leases), self.grant(purpose))))
+
+    async def _finish(self, request: Request) -> Response:
+        self._identity(request)
+        asked = {**await request.json(), "run": request.path_params["run"]}
+        self.finished.append(asked)
+        return JSONResponse({"published": not asked["failed"], "run": asked["run"]})
+
+    def _identity(self, request: Request) -> None:
+        if request.headers.get("authorization") != f"Bearer {IDENTITY}":
+            raise IdentityRefused("TOKEN_INVALID", "The token is not one of this gateway.", hint="kai identity issue")
+
+    def _session(self, request: Request) -> str:
+        token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if token not in self.tokens:
+            raise IdentityRefused("TOKEN_INVALID", "The token is not one of this gateway.", hint="restart the kernel")
+        return self.tokens[token]

@@ -1,0 +1,271 @@
+"""The guard's laws one by one, on its own parts: the corpus of whole statements is in tests/attacks."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from kaianalytics.errors import Fault, GuardRefused
+from kaianalytics.gateway import allowed
+from kaianalytics.gateway.grammar import EXPRESSIONS, QUERIES, TABLES
+from kaianalytics.gateway.guard import MAX_BYTES, Guard, check_version
+from kaianalytics.gateway.walk import Walk, fold
+
+ROOT = Path(__file__).parents[2]
+VIEWS = ("sessions", "orders", "customers")
+RICH = (
+    "WITH a AS (SELECT device, pages FROM sessions WHERE pages BETWEEN 1 AND 9 AND device LIKE 'p%'), "
+    "RECURSIVE_ AS (SELECT 1 AS i) "
+    "SELECT DISTINCT ON (device) device, CASE WHEN pages > 2 THEN 'x' ELSE upper(device) END AS c, "
+    "sum(pages) FILTER (WHERE pages > 0) OVER (PARTITION BY device ORDER BY pages "
+    "ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING), "
+    "list_transform([pages], lambda x: x + 1), pages::decimal(9, 2), (SELECT max(quantity) FROM orders), "
+    "* EXCLUDE (pages) REPLACE (lower(device) AS device), coalesce(device, 'none') COLLATE nocase "
+    "FROM a JOIN orders USING (customer_id), LATERAL (SELECT a.pages + 1 AS q) AS l, range(3) AS r(i), "
+    "(VALUES (1)) AS v(w) "
+    "WHERE device IN (SELECT device FROM sessions) AND NOT EXISTS (SELECT 1 FROM customers) "
+    "GROUP BY ROLLUP (device) HAVING count(*) > 1 QUALIFY row_number() OVER () = 1 "
+    "UNION ALL SELECT 1, 2, 3, 4, 5, 6, 7, 8 FROM sessions ORDER BY 1 LIMIT 3 OFFSET (SELECT 1)"
+)
+
+
+@pytest.fixture(scope="module")
+def guard() -> Iterator[Guard]:
+    guard = Guard()
+    yield guard
+    guard.close()
+
+
+def refusal(guard: Guard, sql: str) -> GuardRefused:
+    with pytest.raises(GuardRefused) as caught:
+        guard.admit(sql, VIEWS)
+    return caught.value
+
+
+def walk(tree: Any) -> None:
+    Walk(VIEWS, frozenset(), "").visit_all(tree)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """Every object of a tree with its path."""
+    if isinstance(value, dict):
+        yield path, value
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in items:
+        yield from places(child, (*path, key))
+
+
+def replaced(tree: Any, path: tuple[Any, ...], new: Any) -> Any:
+    """A copy of the tree with another value at a path."""
+    tree = copy.deepcopy(tree)
+    parent = tree
+    for key in path[:-1]:
+        parent = parent[key]
+    parent[path[-1]] = new
+    return tree
+
+
+def test_an_admitted_statement_carries_its_text_its_tree_and_its_views_by_their_own_names(guard: Guard) -> None:
+    sql = "SELECT * FROM SESSIONS JOIN Orders USING (customer_id) JOIN sessions AS again USING (customer_id)"
+    admitted = guard.admit(sql, VIEWS)
+    assert admitted.sql == sql
+    assert admitted.views == ("orders", "sessions")
+    assert admitted.tree["statements"][0]["node"]["type"] == "SELECT_NODE"
+
+
+def test_a_common_table_is_no_view(guard: Guard) -> None:
+    assert guard.admit("WITH a AS (SELECT 1 AS x) SELECT x FROM a", VIEWS).views == ()
+
+
+def test_with_no_views_every_table_is_refused(guard: Guard) -> None:
+    with pytest.raises(GuardRefused) as caught:
+        guard.admit("SELECT * FROM sessions", ())
+    assert caught.value.code == "UNKNOWN_VIEW"
+
+
+def test_another_duckdb_starts_nothing() -> None:
+    check_version("v2.0.0")
+    for other in ("v2.0.1", "v1.4.0", "v2.0.0-dev1", ""):
+        with pytest.raises(Fault) as caught:
+            check_version(other)
+        assert caught.value.code == "ENGINE_VERSION"
+
+
+def test_a_refusal_says_where_in_the_analysts_own_text(guard: Guard) -> None:
+    assert "line 2, column 8" in refusal(guard, "SELECT 'あ',\n       random()").message
+    assert "line 2, column 8" in refusal(guard, "SELECT 'あ'\n  FROM WHERE x").message
+
+
+def test_a_refusal_never_repeats_the_engines_own_words(guard: Guard) -> None:
+    for sql in ("SELEC 1", "DROP TABLE x", "SELECT 1 FROM nowhere_to_be_found", "SELECT CAST(1 AS sometype)"):
+        text = str(refusal(guard, sql))
+        assert not any(
+            word in text.lower() for word in ("syntax error at", "did you mean", "serialize", "catalog error")
+        )
+
+
+def test_an_unknown_view_is_answered_with_the_views_there_are(guard: Guard) -> None:
+    assert refusal(guard, "SELECT * FROM session").hint == "the views of this purpose: customers, orders, sessions"
+
+
+def test_a_long_name_is_quoted_short_and_on_one_line(guard: Guard) -> None:
+    message = refusal(guard, f'SELECT "{"x" * 5000}\n\n{"y" * 5000}"(1)').message
+    assert len(message) < 200
+    assert "\n" not in message
+
+
+def test_every_node_of_a_rich_statement_is_judged_wherever_it_stands(guard: Guard) -> None:
+    """A hostile subquery in place of any expression, and a strange table in place of any table, is refused."""
+    tree = guard.admit(RICH, VIEWS).tree
+    hostile = guard.admit("SELECT (SELECT 1 FROM sessions)", VIEWS).tree["statements"][0]["node"]["select_list"][0]
+    table = hostile["subquery"]["node"]["from_table"]
+    table |= {"table_name": "kai_stops", "qualified_name": {"path": ["kai_stops"]}}
+    seen = 0
+    for path, node in list(places(tree)):
+        if node.get("class") in EXPRESSIONS or node.get("type") in TABLES:
+            seen += 1
+            with pytest.raises(GuardRefused):
+                walk(replaced(tree, path, hostile if "class" in node else table))
+    assert seen > 80
+
+
+def test_an_unknown_an_absent_and_a_misshapen_field_of_any_node_refuses(guard: Guard) -> None:
+    tree = guard.admit(RICH, VIEWS).tree
+    walk(tree)
+    kinds: set[str] = set()
+    for path, node in list(places(tree)):
+        kind = str(node.get("class") or node.get("type") or sorted(node))
+        if not path or kind in kinds:
+            continue
+        kinds.add(kind)
+        field = sorted(node)[-1]
+        wrong = [
+            {**node, "brand_new": None},
+            {k: v for k, v in node.items() if k != field},
+            {**node, field: 3.5},
+            None,
+            7,
+        ]
+        for value in wrong:
+            if value is None and path[-1] not in ("map", "node"):
+                continue  # null is what many fields may be
+            with pytest.raises((GuardRefused, KeyError, TypeError, AttributeError)):
+                walk(replaced(tree, path, value))
+    assert len(kinds) > 30
+
+
+def test_a_tree_that_is_not_as_foreseen_is_refused_not_raised() -> None:
+    strange = [{}, {"error": False}, {"error": False, "statements": [{}]}, {"error": False, "statements": [7]}]
+    deep: dict[str, Any] = {"error": False, "statements": [{"node": {"type": "SELECT_NODE"}, "named_param_map": []}]}
+    for tree in [*strange, deep]:
+        with pytest.raises(GuardRefused):
+            GuardOn(tree).admit("SELECT 1", VIEWS)
+
+
+class GuardOn(Guard):
+    """A guard whose parser answers with a given tree."""
+
+    def __init__(self, tree: dict[str, Any]) -> None:
+        super().__init__()
+        self._given = tree
+
+    def _parse(self, sql: str) -> dict[str, Any]:
+        return self._given
+
+
+@pytest.mark.parametrize(
+    ("sql", "code"),
+    [
+        ("SELECT 1 --" + "x" * MAX_BYTES, "TOO_LONG"),
+        ("SELECT '" + "あ" * (MAX_BYTES // 3) + "'", "TOO_LONG"),
+        ("SELECT " + "1," * 5000 + "1", "TOO_LARGE"),
+        ("SELECT " + "(" * 500 + "1" + ")" * 500, "TOO_DEEP"),
+        ("SELECT * FROM " + "(" * 7_000, "TOO_DEEP"),
+        ("SELECT " + "[" * 70 + "1" + "]" * 70, "TOO_DEEP"),
+        ("SELECT 1" + "+1" * 300, "TOO_DEEP"),
+        ("SELECT 1" + "+1" * 900, "TOO_DEEP"),
+        ("SELECT * FROM sessions" + " JOIN orders ON true" * 400, "TOO_DEEP"),
+        ("SELECT " + "NOT " * 2000 + "true", "SYNTAX"),
+        ("SELECT 1 FROM sessions GROUP BY CUBE (" + ",".join(f"c{i}" for i in range(20)) + ")", "SYNTAX"),
+        ("SELECT '\ud800'", "NOT_TEXT"),
+    ],
+)
+def test_what_is_too_long_too_large_or_too_deep_is_refused(guard: Guard, sql: str, code: str) -> None:
+    assert refusal(guard, sql).code == code
+
+
+def test_brackets_inside_texts_and_comments_do_not_count(guard: Guard) -> None:
+    guard.admit(f"SELECT '{'(' * 500}' /* {'[' * 500} */ -- {'{' * 500}", VIEWS)
+
+
+def test_names_fold_ascii_letters_only() -> None:
+    assert fold("SESSIONS") == "sessions"
+    assert fold("\u212a") == "\u212a"  # the Kelvin sign, which str.lower() makes a k
+    assert "\u212a".lower() == "k"
+
+
+def test_many_threads_share_one_guard(guard: Guard) -> None:
+    wrong: list[str] = []
+
+    def ask(number: int) -> None:
+        for turn in range(10):
+            name = VIEWS[(number + turn) % 3]
+            if guard.admit(f"SELECT count(*) FROM {name}", VIEWS).views != (name,):
+                wrong.append(name)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_every_admitted_function_is_the_pinned_engines_and_reads_nothing_but_its_arguments() -> None:
+    """DuckDB calls a function consistent if equal arguments give equal results: no clock, no chance, no state."""
+    with duckdb.connect() as connection:
+        rows = connection.execute("SELECT function_name, function_type, stability FROM duckdb_functions()").fetchall()
+    known = {name for name, _, _ in rows}
+    unsteady = {name for name, kind, stability in rows if kind == "scalar" and stability != "CONSISTENT"}
+    assert allowed.FUNCTIONS | allowed.TABLE_CALLS.names <= known
+    assert not allowed.FUNCTIONS & unsteady
+
+
+def test_no_name_is_both_admitted_and_refused() -> None:
+    refused = frozenset().union(*(family.names for family in allowed.REFUSED))
+    assert not refused & (allowed.FUNCTIONS | allowed.TABLE_CALLS.names)
+
+
+def test_every_bare_name_that_duckdb_takes_for_a_call_is_refused_as_a_column() -> None:
+    with duckdb.connect() as connection:
+        names = connection.execute(
+            "SELECT DISTINCT function_name FROM duckdb_functions() UNION SELECT keyword_name FROM duckdb_keywords()"
+        ).fetchall()
+        calls = {name for (name,) in names if binds(connection, f'SELECT "{name}"')}
+    assert {"current_user", "current_date", "user"} <= calls
+    assert calls <= allowed.COLUMNS_THAT_ARE_CALLS
+
+
+def binds(connection: duckdb.DuckDBPyConnection, sql: str) -> bool:
+    try:
+        connection.execute(sql)
+    except duckdb.Error:
+        return False
+    return True
+
+
+def test_the_grammar_names_no_node_that_writes() -> None:
+    assert not {
+        kind for kind in (*QUERIES, *TABLES, *EXPRESSIONS) if any(w in kind for w in ("INSERT", "DELETE", "COPY"))
+    }
+
+
+def test_the_reference_page_is_what_the_tables_say() -> None:
+    page = (ROOT / "docs" / "reference" / "guard.md").read_text(encoding="utf-8")
+    assert page == allowed.reference(), "run: python -m kaianalytics.gateway.allowed > docs/reference/guard.md"
