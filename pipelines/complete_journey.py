@@ -4,7 +4,7 @@
     python pipelines/complete_journey.py --out sources
 
 Five Parquet tables with the package's own column names: households (its demographics, and every other household of the
-data with NULLs, for giving information is voluntary), transactions, campaign_contacts (its `campaigns`),
+data with NULLs, for giving information is voluntary; and its year in four figures), transactions, campaign_contacts (its `campaigns`),
 campaign_descriptions (about no household) and coupon_redemptions. A household's id becomes text, amounts of money
 become exact decimals, and dates without a time become dates.
 
@@ -40,6 +40,7 @@ _TYPES: Mapping[str, pa.DataType] = {
     "redemption_date": pa.date32(),
     "transaction_timestamp": pa.timestamp("us"),
 }
+_YEAR = {"basket_id_count": "baskets", "sales_value_sum_sum": "spend", "coupon_upc_count": "redeemed"}
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,12 @@ def generate(out: Path) -> Summary:
     frames = _frames()
     transactions = _table(frames["transactions"])
     tables = {
-        "households": _households(_table(frames["demographics"]), transactions),
         "transactions": transactions,
         "campaign_contacts": _table(frames["campaigns"]),
         "campaign_descriptions": _table(frames["campaign_descriptions"]),
         "coupon_redemptions": _table(frames["coupon_redemptions"]),
     }
+    tables["households"] = _with_year(_households(_table(frames["demographics"]), transactions), tables)
     out.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         pq.write_table(_declared(table), out / f"{name}.parquet", compression="zstd", row_group_size=131_072)
@@ -101,7 +102,26 @@ def _typed(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
 def _households(demographics: pa.Table, transactions: pa.Table) -> pa.Table:
     """Every household that bought something, with its demographics where they are known, in order of id."""
     everyone = pa.table({"household_id": pc.unique(transactions.column("household_id"))})
-    return everyone.join(demographics, "household_id", join_type="left outer").sort_by("household_id")
+    return everyone.join(demographics, "household_id", join_type="left outer")
+
+
+def _with_year(households: pa.Table, tables: Mapping[str, pa.Table]) -> pa.Table:
+    """The households with their year in four figures, in order of id.
+
+    `contacted` by any campaign, `baskets` bought, `spend` in dollars, `redeemed` coupons: for one question asks one view.
+    """
+    key = "household_id"
+    baskets = tables["transactions"].group_by([key, "basket_id"]).aggregate([("sales_value", "sum")])
+    year = baskets.group_by(key).aggregate([("basket_id", "count"), ("sales_value_sum", "sum")])
+    redeemed = tables["coupon_redemptions"].group_by(key).aggregate([("coupon_upc", "count")])
+    contacted = pc.is_in(households.column(key), value_set=pc.unique(tables["campaign_contacts"].column(key)))
+    whole = households.append_column("contacted", contacted)
+    whole = whole.join(year, key, join_type="left outer").join(redeemed, key, join_type="left outer")
+    whole = whole.rename_columns([_YEAR.get(name, name) for name in whole.column_names]).sort_by(key)
+    filled = pc.fill_null(whole.column("redeemed"), 0)
+    whole = whole.set_column(whole.schema.get_field_index("redeemed"), "redeemed", filled)
+    money = whole.column("spend").cast(_MONEY)
+    return whole.set_column(whole.schema.get_field_index("spend"), "spend", money)
 
 
 def _declared(table: pa.Table) -> pa.Table:

@@ -13,6 +13,7 @@ from kaianalytics.cli.terminal import console, for_people, gateway, identity_fil
 from kaianalytics.errors import Refused
 from kaianalytics.lab import environment
 from kaianalytics.lab.kernelspecs import spec_name
+from kaianalytics.protocol import API
 
 SECONDS = 120
 
@@ -24,7 +25,11 @@ def ask(
     rho: Annotated[str, typer.Option(help="Ask for statistics, at this price; without it, for rows.")] = "",
 ) -> None:
     """Start a kernel of a purpose, ask one question in it, and show what the notebook would show."""
-    share = install_kernelspecs(gateway())
+    door = gateway()
+    share = install_kernelspecs(door)
+    if not (share / "kernels" / spec_name(purpose)).is_dir():
+        # no kernel can be for it: the gateway says why
+        door.request_json("POST", f"{API}/sessions", {"purpose": purpose, "kernel": "ask"})
     os.environ |= {
         environment.SOCKET: str(socket_path().absolute()),
         environment.IDENTITY: str(identity_file()),

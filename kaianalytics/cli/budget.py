@@ -98,7 +98,11 @@ def _populations(home: Home) -> dict[str, float]:
 
 
 def _limits(view: Reading, population: str) -> list[ledger.Limit]:
-    limits = [ledger.limit(view, key) for key, _ in ledger.held(view, population)]
+    keys = [key for key, _ in ledger.held(view, population)]
+    spenders = {line.analyst for line in ledger.spending(view, population)}
+    keys += [(population, ledger.ANALYST, analyst) for analyst in spenders]  # bound by everyone's cap, or by their own
+    keys = [key for key in dict.fromkeys(keys) if key[2] != ledger.EVERY_ANALYST or not spenders]
+    limits = [ledger.limit(view, key) for key in keys]
     order = {ledger.ACCOUNT: 0, ledger.PURPOSE: 1, ledger.ANALYST: 2, ledger.APPROVAL: 3}
     return sorted((limit for limit in limits if limit), key=lambda limit: (order[limit.kind], limit.key))
 

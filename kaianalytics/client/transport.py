@@ -92,7 +92,7 @@ class Door:
             raise Unreachable(
                 "GATEWAY_SILENT",
                 "The gateway did not answer in time.",
-                hint="try again; `kai doctor` tests the gateway",
+                hint="try again; `kai gateway status` asks whether it answers at all",
             ) from None
         except (httpcore.NetworkError, httpcore.ProtocolError):
             raise Unreachable(

@@ -137,12 +137,8 @@ def _column(product: str, column: DraftColumn, answers: Answers) -> list[str]:
     ]
     if bounds := answers.bounds.get(column.name):
         lines.append(f"        logicalTypeOptions: {{{_bounds(bounds)}}}")
-    if (
-        answers.unit
-        and answers.unit.column == column.name
-        and answers.unit.home not in ("", f"{product}.{column.name}")
-    ):
-        lines += ["        relationships:", f"          - to: {_text(answers.unit.home)}"]
+    if home := _home_of(product, column, answers.unit):
+        lines += ["        relationships:", f"          - to: {_text(home)}"]
     if domain := answers.keys.get(column.name):
         lines += ["        customProperties:", "          - property: kai.keyDomain", f"            value: {domain}"]
     return lines

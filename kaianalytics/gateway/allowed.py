@@ -157,7 +157,10 @@ REFUSED = (
 )
 
 # Names that DuckDB resolves to a function although they are written like a column.
-COLUMNS_THAT_ARE_CALLS: frozenset[str] = REFUSED[0].names
+COLUMNS_THAT_ARE_CALLS: frozenset[str] = frozenset(
+    """current_catalog current_date current_role current_schema current_time current_timestamp current_user localtime
+    localtimestamp session_user user""".split()
+)
 
 TYPES = _family(
     "types",

@@ -211,7 +211,7 @@ class WorkerPool:
             return started.result(timeout=self.limits.start_seconds)
         except (OSError, TimeoutError) as error:
             started.cancel()
-            hint = "the machine may be out of processes or files: the custodian runs `kai doctor`"
+            hint = "the machine may be out of processes or files: tell the custodian"
             raise WorkerFault("WORKER_START", "The session's worker could not be started.", hint=hint) from error
 
     def _make_room(self) -> None:

@@ -115,7 +115,7 @@ class WorkerProcess:
             if self._cancelled.is_set():
                 raise self._ended()
             self.kill()
-            hint = "the custodian runs `kai doctor`: the store may be missing, or not fit its views"
+            hint = "the custodian runs `kai build` again: it builds anew a store that is missing or damaged"
             raise WorkerFault("WORKER_START", "The session's worker could not open its store.", rule=_RULE, hint=hint)
         self.stops = spec.stops
 

@@ -2,14 +2,15 @@
 
 Laws: every node is total, which means that no value of its column can make it fail; a column meets literals of its own
 type only; a row is kept where the filter is true, neither where it is false nor where it is unknown. `truth` is used on
-declared keys, never on data: the data is filtered by the engine, with the SQL of the same nodes.
+declared keys, never on data: the data is filtered by the engine, with the SQL of the same nodes; each node carries its
+`kind` as a field, so that a digest over fields alone tells AND from OR.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal
@@ -45,6 +46,7 @@ class Constant:
     """TRUE or FALSE."""
 
     value: bool
+    kind: str = field(default="constant", init=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Flag:
     """A bare boolean column."""
 
     column: str
+    kind: str = field(default="flag", init=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Missing:
     """`column IS NULL`."""
 
     column: str
+    kind: str = field(default="missing", init=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class Comparison:
     column: str
     operator: Operator
     value: LiteralValue
+    kind: str = field(default="comparison", init=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ class Membership:
 
     column: str
     values: tuple[LiteralValue, ...]
+    kind: str = field(default="membership", init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.values:
@@ -88,6 +94,7 @@ class Pattern:
 
     column: str
     pattern: str
+    kind: str = field(default="pattern", init=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,7 @@ class Not:
     """The opposite; unknown stays unknown."""
 
     child: Predicate
+    kind: str = field(default="not", init=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -102,6 +110,7 @@ class All:
     """Predicates joined by AND."""
 
     children: tuple[Predicate, ...]
+    kind: str = field(default="all", init=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -109,6 +118,7 @@ class Some:
     """Predicates joined by OR."""
 
     children: tuple[Predicate, ...]
+    kind: str = field(default="some", init=False, repr=False)
 
 
 Leaf = Constant | Flag | Missing | Comparison | Membership | Pattern

@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import duckdb
 import pytest
 from support.small_world import digest_folder, pseudonym_key, read
 
@@ -41,6 +42,18 @@ def test_ids_are_text_money_is_exact_and_dates_are_dates(sources: Path) -> None:
         "DECIMAL(9,2)",
         "DATE",
     )
+
+
+def test_a_households_year_agrees_with_its_purchases(sources: Path) -> None:
+    check = """
+        SELECT count(*) FILTER (WHERE h.spend <> y.spend OR h.baskets <> y.baskets), sum(h.contacted::INT),
+               sum(h.redeemed)
+        FROM read_parquet(? || '/households.parquet') AS h JOIN (
+            SELECT household_id, sum(sales_value) AS spend, count(DISTINCT basket_id) AS baskets
+            FROM read_parquet(? || '/transactions.parquet') GROUP BY household_id
+        ) AS y USING (household_id)
+    """
+    assert duckdb.sql(check, params=[str(sources), str(sources)]).fetchall() == [(0, 1_559, 2_102)]
 
 
 def test_the_stores_are_built_by_its_contracts(sources: Path, tmp_path: Path) -> None:

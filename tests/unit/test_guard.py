@@ -269,3 +269,24 @@ def test_the_grammar_names_no_node_that_writes() -> None:
 def test_the_reference_page_is_what_the_tables_say() -> None:
     page = (ROOT / "docs" / "reference" / "guard.md").read_text(encoding="utf-8")
     assert page == allowed.reference(), "run: python -m kaianalytics.gateway.allowed > docs/reference/guard.md"
+
+
+def test_the_names_that_the_engine_calls_without_brackets_are_exactly_the_listed_ones() -> None:
+    con = duckdb.connect()
+    names = {name for family in allowed.REFUSED for name in family.names} | allowed.FUNCTIONS
+    called = {name for name in names if name.isidentifier() and _binds_as_a_column(con, name)}
+    assert called == allowed.COLUMNS_THAT_ARE_CALLS
+
+
+def test_a_column_may_have_the_name_of_a_function_that_needs_brackets() -> None:
+    assert Guard().admit("SELECT age, count(*) FROM customers GROUP BY age", {"customers"}).views == ("customers",)
+
+
+def _binds_as_a_column(con: duckdb.DuckDBPyConnection, name: str) -> bool:
+    try:
+        con.execute(f"SELECT {name} FROM (SELECT 1 AS one)").fetchall()
+    except (duckdb.BinderException, duckdb.ParserException):
+        return False
+    except duckdb.Error:
+        return True  # it was called, and then failed
+    return True

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -405,6 +407,22 @@ def test_a_question_is_checked_where_it_is_born(code: str, select: Any, predicat
     with pytest.raises(QueryUnsupported) as caught:
         StatisticsQuery(VIEW, select, predicate)
     assert caught.value.code == code
+
+
+def test_different_questions_differ_in_their_fields_alone() -> None:
+    """A free repeat is found by a digest over fields: AND and OR of the same parts must not be one question."""
+    conditions = [
+        "signed_in AND pages = 1",
+        "signed_in OR pages = 1",
+        "signed_in",
+        "NOT signed_in",
+        "signed_in IS NULL",
+        "service = 'a'",
+        "service LIKE 'a'",
+        "service IN ('a')",
+    ]
+    fields = [asdict(asked(f"SELECT count(*) FROM sessions WHERE {condition}")) for condition in conditions]
+    assert all(one != other for one, other in combinations(fields, 2))
 
 
 def test_an_aggregate_has_a_column_if_and_only_if_it_sums() -> None:
