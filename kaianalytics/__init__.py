@@ -5,14 +5,17 @@ In a notebook: `import kaianalytics; kai = kaianalytics.connect()`.
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kaianalytics.client.connection import Connection
+    import polars as pl
 
-__all__ = ["__version__", "connect"]
-__version__ = version("kaianalytics")
+    from kaianalytics.client.connection import Connection
+    from kaianalytics.client.frames import FrameTable
+
+__all__ = ["__version__", "connect", "plus_minus", "table"]
+
+# Imported in the functions: every room imports this package, and only a notebook needs Polars and HTTP.
 
 
 def connect(purpose: str = "") -> Connection:
@@ -20,7 +23,29 @@ def connect(purpose: str = "") -> Connection:
 
     Raises NO_SANDBOX_KERNEL outside a kernel that a purpose's launcher card started, PURPOSE_MISMATCH at odds with it.
     """
-    # imported here: every room imports this package, and only a notebook needs Polars and HTTP
     from kaianalytics.client import connection
 
     return connection.connect(purpose)
+
+
+def table(frame: pl.DataFrame, **titles: str) -> FrameTable:
+    """A frame as a table for readers, `x` and `x_pm` in one column as `x ± x_pm`; `x="Title"` chooses and heads `x`."""
+    from kaianalytics.client.frames import FrameTable
+
+    return FrameTable(frame, titles)
+
+
+def plus_minus(value: float, half_width: float) -> str:
+    """`value ± half_width` in the digits that `table` gives them, for a title or a sentence."""
+    from kaianalytics.client import frames
+
+    return frames.plus_minus(value, half_width)
+
+
+def __getattr__(name: str) -> str:
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # looked up when asked: what reads it takes a third of a worker's imports, and no worker asks
+    from importlib.metadata import version
+
+    return version("kaianalytics")

@@ -38,6 +38,7 @@ class KaiError(Exception):
         self.message = message
         self.rule = rule
         self.hint = hint
+        self.recorded = False  # whether the audit chain has it: set by the room that wrote it there, with its grounds
 
     def __str__(self) -> str:
         parts = [f"{self.message} [{self.code}]"]

@@ -4,9 +4,9 @@
     python pipelines/complete_journey.py --out sources
 
 Five Parquet tables with the package's own column names: households (its demographics, and every other household of the
-data with NULLs, for giving information is voluntary; and its year in four figures), transactions, campaign_contacts (its `campaigns`),
-campaign_descriptions (about no household) and coupon_redemptions. A household's id becomes text, amounts of money
-become exact decimals, and dates without a time become dates.
+data with NULLs, for giving information is voluntary; and its year in four figures), transactions, campaign_contacts
+(its `campaigns`), campaign_descriptions (about no household) and coupon_redemptions. A household's id becomes text,
+amounts of money become exact decimals, and dates without a time become dates.
 
 What may be said of it: its publishers disagree on whether it is simulated, so its households are never called real
 customers; no holdout was recorded, so contacted and other households make a comparison, never an uplift. Its metadata
@@ -108,7 +108,7 @@ def _households(demographics: pa.Table, transactions: pa.Table) -> pa.Table:
 def _with_year(households: pa.Table, tables: Mapping[str, pa.Table]) -> pa.Table:
     """The households with their year in four figures, in order of id.
 
-    `contacted` by any campaign, `baskets` bought, `spend` in dollars, `redeemed` coupons: for one question asks one view.
+    `contacted` by any campaign, `baskets` bought, `spend` in dollars, coupons `redeemed`: a question asks one view.
     """
     key = "household_id"
     baskets = tables["transactions"].group_by([key, "basket_id"]).aggregate([("sales_value", "sum")])

@@ -2,8 +2,8 @@
 
     python pipelines/demo.py [--data sample|complete-journey] [--customers N] [--lab]
 
-Everything it makes is in one folder (`.kai`, or `.kai-complete-journey`), and it stops what it started. A second run
-meets the same home: the same inputs give the same stores, and questions already answered are repeated without a charge.
+Everything it makes is in one folder (KAI_HOME, else `.kai` or `.kai-complete-journey`), and it stops what it started. A
+second run meets the same home: the same inputs give the same stores, and what was answered is repeated free.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -68,7 +68,7 @@ def main() -> None:
     chosen = options.parse_args()
     os.chdir(ROOT)
     demo = SAMPLE if chosen.data == "sample" else COMPLETE_JOURNEY
-    os.environ["KAI_HOME"] = str(demo.home)
+    demo = replace(demo, home=Path(os.environ.setdefault("KAI_HOME", str(demo.home))))
     started = time.monotonic()
     prepare(demo, chosen.customers)
     with gateway():
@@ -138,7 +138,7 @@ def say_what_next(demo: Demo, seconds: float) -> None:
     step(f"Done in {seconds:.0f} s")
     for page in sorted((demo.home / "reports").glob("*/latest/report.html")):
         console.print(f"  report   {page}")
-    data = "" if demo is SAMPLE else " DATA=complete-journey"
+    data = "" if demo.contracts == SAMPLE.contracts else " DATA=complete-journey"
     console.print(f"\nNext: [bold]make lab{data}[/] opens JupyterLab with one launcher card per purpose.")
     console.print("      [bold]docs/tutorial/[/] walks through what happened above.")
 

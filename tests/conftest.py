@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+pytest_plugins = ["support.real_world", "support.waiting"]
 
 _skipped: list[str] = []
 

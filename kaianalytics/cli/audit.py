@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from kaianalytics.cli.terminal import console, for_people, open_home, table
@@ -21,13 +23,15 @@ def verify() -> None:
     keys = Keys.load(home)
     with Records.of(home, keys).reading() as view:
         found = verify_records(view, keys)
-    console.print(f"In order: {found}", markup=False)
+    console.print(f"In order: {found.events} events, each following the one before; {found.charges} charges.")
+    for population, loss in found.spent.items():
+        console.print(f"Spent of the account of {population}: ρ {loss.rho.normalize():f}.", markup=False)
 
 
 @app.command()
 @for_people
-def tail(number: int = 20) -> None:
-    """The last events."""
+def tail(number: Annotated[int, typer.Option(min=1, help="How many.")] = 20) -> None:
+    """The last events: when, by whom, what, of what."""
     home = open_home()
     with Records.of(home, Keys.load(home)).reading() as view:
         last = audit.tip(view)

@@ -14,17 +14,15 @@ from kaianalytics.custody.contracts import load_roles
 from kaianalytics.custody.keys import Keys
 from kaianalytics.errors import IdentityRefused
 from kaianalytics.gateway.tokens import Tokens, utc_now
+from kaianalytics.records import revocations
 from kaianalytics.records.audit import AuditEvent
 from kaianalytics.records.database import Records
+
+LONGEST_DAYS = 366
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Token files for the people and services of roles.yaml."
 )
-
-
-@app.callback()
-def _group() -> None:
-    """Token files for the people and services of roles.yaml."""
 
 
 @app.command()
@@ -33,7 +31,7 @@ def issue(
     name: Annotated[str, typer.Argument(help="The identity's key in roles.yaml.")],
     out: Annotated[Path | None, typer.Option(help="Where to write it; default: in the home.")] = None,
     uid: Annotated[int | None, typer.Option(help="The OS user it is good from; default: yours.")] = None,
-    days: Annotated[int, typer.Option(min=1, max=366, help="How long it is good.")] = 90,
+    days: Annotated[int, typer.Option(min=1, max=LONGEST_DAYS, help="How long it is good.")] = 90,
 ) -> None:
     """Write an identity token file (mode 0600) for a registered identity."""
     home = open_home()
@@ -52,6 +50,28 @@ def issue(
     Records.of(home, keys).append(event)
     _write_private(file, token)
     console.print(f"Token for [bold]{name}[/], good for {days} days from uid {owner}: {file}", soft_wrap=True)
+
+
+@app.command()
+@for_people
+def revoke(
+    token: Annotated[Path, typer.Argument(help="The token file to end, or a copy of it.")],
+) -> None:
+    """End an identity token now, and every kernel's session that was opened with it."""
+    home = open_home()
+    keys = Keys.load(home)
+    identity = Tokens(keys.token_key).read_identity(_read(token))
+    now = utc_now()
+    with Records.of(home, keys).writing(AuditEvent(now, "custodian", "identity.revoked", identity.user)) as tx:
+        news = revocations.revoke(tx, identity.token_id, now + timedelta(days=LONGEST_DAYS))
+    console.print(f"Token of [bold]{identity.user}[/] {'revoked' if news else 'was revoked already'}.")
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        raise IdentityRefused("TOKEN_UNREADABLE", "There is no readable token file of that name.") from None
 
 
 def _write_private(file: Path, text: str) -> None:

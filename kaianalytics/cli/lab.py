@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,8 @@ def lab(
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
 ) -> None:
     """Open JupyterLab; Ctrl-C ends it."""
+    # asked to end by another program too, this must not leave a server and its kernels' sessions behind
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     door = gateway()
     install_kernelspecs(door)
     facts = LabFacts(

@@ -13,7 +13,6 @@ from kaianalytics.cli.lab import install_kernelspecs
 from kaianalytics.cli.terminal import console, for_people, gateway, home_folder
 from kaianalytics.errors import Refused
 from kaianalytics.reports.description import read_description
-from kaianalytics.reports.runner import ReportSpec, run_report
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Runs of approved reports.")
 
@@ -30,6 +29,9 @@ def run(
     keep: Annotated[Path | None, typer.Option(help="Also write the executed notebook here.")] = None,
 ) -> None:
     """Run a report once, if it is what was approved, and publish it. cron or a systemd timer may call this."""
+    # seconds to import, papermill among it; `kai --help` looks at every noun and needs none of it
+    from kaianalytics.reports.runner import ReportSpec, run_report
+
     report = read_description(description)
     door = gateway()
     spec = ReportSpec(report.report, install_kernelspecs(door))

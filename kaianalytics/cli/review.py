@@ -9,13 +9,14 @@ from typing import Annotated, Any
 import typer
 from rich.syntax import Syntax
 
-from kaianalytics.cli.terminal import console, for_people, gateway, table
+from kaianalytics.cli.terminal import console, for_people, gateway, plain, spelt_out, table
 from kaianalytics.protocol import API
 from kaianalytics.reports.description import read_description, read_notebook
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="What waits for a privacy reviewer, and what was decided."
 )
+Number = Annotated[int, typer.Argument(help="The review's number, as `kai review list` shows it.")]
 
 
 @for_people
@@ -57,7 +58,7 @@ def list_reviews() -> None:
 
 @app.command()
 @for_people
-def show(review: int) -> None:
+def show(review: Number) -> None:
     """One review: what it asks for, what changed since the last approval, and every cell."""
     shown = gateway().request_json("GET", f"{API}/reviews/{review}")
     facts = [(label, shown[key]) for label, key in _FACTS]
@@ -68,17 +69,15 @@ def show(review: int) -> None:
     )
     console.print("\n[bold]Checks[/]")
     for check in shown["checks"]:
-        console.print(f"  {check}", markup=False)
+        console.print(f"  {spelt_out(check)}", markup=False)
     if shown["diff"]:
         console.print("\n[bold]Changed since the last approval[/]")
-        console.print(Syntax(shown["diff"], "diff", background_color="default"))
+        console.print(Syntax(spelt_out(shown["diff"]), "diff", background_color="default"))
     for number, cell in enumerate(shown["cells"], 1):
-        console.print(
-            f"\n[dim]cell {number}, {cell['kind']}{', ' + ', '.join(cell['tags']) if cell['tags'] else ''}[/]"
-        )
-        console.print(
-            Syntax(cell["source"], "python" if cell["kind"] == "code" else "markdown", background_color="default")
-        )
+        console.print()
+        console.print(plain(", ".join([f"cell {number}", cell["kind"], *cell["tags"]])), style="dim")
+        language = "python" if cell["kind"] == "code" else "markdown"
+        console.print(Syntax(spelt_out(cell["source"]), language, background_color="default"))
 
 
 _FACTS = (
@@ -98,7 +97,7 @@ _FACTS = (
 @app.command()
 @for_people
 def approve(
-    review: int,
+    review: Number,
     weeks: Annotated[int, typer.Option(min=1, max=104, help="For how many weeks the approval holds.")] = 52,
     note: Annotated[str, typer.Option(help="Kept with the decision.")] = "",
 ) -> None:
@@ -110,7 +109,7 @@ def approve(
 
 @app.command("return")
 @for_people
-def give_back(review: int, note: Annotated[str, typer.Option(help="What the author should change.")]) -> None:
+def give_back(review: Number, note: Annotated[str, typer.Option(help="What the author should change.")]) -> None:
     """Return to the author, with what to change."""
     _decide(review, {"action": "return", "note": note})
     console.print("Returned to its author.")
@@ -118,7 +117,7 @@ def give_back(review: int, note: Annotated[str, typer.Option(help="What the auth
 
 @app.command()
 @for_people
-def reject(review: int, note: Annotated[str, typer.Option(help="Why.")]) -> None:
+def reject(review: Number, note: Annotated[str, typer.Option(help="Why.")]) -> None:
     """Reject."""
     _decide(review, {"action": "reject", "note": note})
     console.print("Rejected.")
@@ -126,7 +125,7 @@ def reject(review: int, note: Annotated[str, typer.Option(help="Why.")]) -> None
 
 @app.command()
 @for_people
-def revoke(review: int, note: Annotated[str, typer.Option(help="Why.")]) -> None:
+def revoke(review: Number, note: Annotated[str, typer.Option(help="Why.")]) -> None:
     """Revoke an approval: its report no longer runs."""
     _decide(review, {"action": "revoke", "note": note})
     console.print("Revoked.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import ParamSpec, TypeVar
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from kaianalytics.client.transport import GatewayClient
 from kaianalytics.custody.home import Home
@@ -95,7 +97,7 @@ def show_error(error: KaiError) -> None:
     console.print(f"[bold red]{word}[/] [{error.code}]".replace(f"[{error.code}]", rf"\[{error.code}]"))
     for label, text in (("", error.message), ("Rule: ", error.rule), ("What to do: ", error.hint)):
         if text:
-            console.print(f"  {label}{text}", markup=False)
+            console.print(f"  {label}{spelt_out(text)}", markup=False)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
@@ -104,5 +106,21 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str |
     for name in columns:
         made.add_column(name.strip(), justify="right" if name.endswith(" ") else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(str(value) for value in row))
+        made.add_row(*(plain(value) for value in row))
     return made
+
+
+def plain(value: object) -> Text:
+    """A value as it is: nothing in it is markup, and what a terminal would obey or not show is spelt out."""
+    return Text(spelt_out(str(value)))
+
+
+def spelt_out(text: str) -> str:
+    """The text with every control and format character, line ends and tabs apart, written as its escape."""
+    return "".join(_escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Zl", "Zp"):
+        return character
+    return character.encode("unicode_escape").decode()

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from kaianalytics.client.display import ReleaseTable
 
 FIGURE, LOW, HIGH = "figure", "low", "high"  # the columns of a chart's data, beside key_1 and key_2
+BAR, NARROWEST, WIDEST, HEIGHT = 56, 160, 640, 280  # pixels: of a bar with its room, and of the chart
+COLOUR = "#0b6e6e"
 _NOT_GIVEN = "not given"
 
 
@@ -27,16 +29,26 @@ def draw(table: ReleaseTable, figure: ReleaseColumn) -> alt.LayerChart:
         )
     alt.renderers.enable("svg")
     x, offset, colour = _channels(table.keys)
-    base = alt.Chart(_tidy(table, figure)).encode(x, *offset)
+    tidy = _tidy(table, figure)
+    base = alt.Chart(tidy).encode(x, *offset)
     value_axis = alt.Y(FIGURE, type="quantitative", title=f"{figure.name} (± privacy noise, 95%)")
-    bars = base.mark_bar().encode(value_axis, *colour)
-    whiskers = base.mark_rule(color="black").encode(alt.Y(LOW, type="quantitative"), alt.Y2(HIGH))
-    return alt.LayerChart(layer=[bars, whiskers])
+    bars = base.mark_bar(color=COLOUR).encode(value_axis, *colour)
+    whiskers = base.mark_rule(color="black", strokeWidth=2).encode(alt.Y(LOW, type="quantitative"), alt.Y2(HIGH))
+    width = min(max(BAR * tidy["key_1"].n_unique(), NARROWEST), WIDEST)
+    return _with_room(alt.LayerChart(layer=[bars, whiskers]).properties(width=width, height=HEIGHT))
+
+
+def _with_room(drawn: alt.LayerChart) -> alt.LayerChart:
+    """The chart with room around its words: a reader's font may be wider than the one it was measured in."""
+    axis = alt.AxisConfig(labelFontSize=12, titleFontSize=12, titlePadding=14)
+    legend = alt.LegendConfig(labelFontSize=12, titleFontSize=12, orient="top")
+    return drawn.properties(config=alt.Config(axis=axis, legend=legend))
 
 
 def _channels(keys: tuple[ReleaseColumn, ...]) -> tuple[alt.X, tuple[alt.XOffset, ...], tuple[alt.Color, ...]]:
     # sort=None keeps the order of the key domain, which is the order of the rows
-    x = alt.X("key_1", type="nominal", title=keys[0].name, sort=None)
+    slanted = alt.Axis(labelAngle=-40, labelLimit=120, titlePadding=10)
+    x = alt.X("key_1", type="nominal", title=keys[0].name, sort=None, axis=slanted)
     if len(keys) == 1:
         return x, (), ()
     return (

@@ -110,6 +110,7 @@ class Connection:
     def __repr__(self) -> str:
         return (
             f"kaianalytics for {self.purpose}, as {self.user}\n"
+            "Ask: kai.datasets() · kai.sql(query) · kai.stats(query, rho=…) · kai.budget()\n"
             f"Snapshot: {self.snapshot}\n{isolation_sentence(self.isolation)}"
         )
 

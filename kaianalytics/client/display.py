@@ -10,7 +10,9 @@ Laws:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from html import escape
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     import altair as alt
 
 PM = "_pm"
+_ASKED_BY = {"rows": "kai.sql", "statistics": "kai.stats"}
+_COLUMN_FACTS = ("column", "type", "for statistics", "what it is")
 _NAMED_FACTS = ("name", "type", "description", "nullable")  # what a column says of itself under a heading of its own
 _KEY_TYPES: dict[str, Callable[[pl.Expr], pl.Expr]] = {
     "DATE": lambda column: column.str.to_date(),
@@ -59,6 +63,19 @@ class Shown:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         return {"text/plain": self._text(), "text/html": self._html()}
+
+
+@dataclass(frozen=True, repr=False)
+class Footnote(Shown):
+    """What a release rests on, without its table: for a chart whose figures are too many to list."""
+
+    sentences: tuple[str, ...]
+
+    def _text(self) -> str:
+        return "\n".join(self.sentences)
+
+    def _html(self) -> str:
+        return f'<div class="kai-release">{html_caption(self.sentences)}</div>'
 
 
 @dataclass(frozen=True, repr=False)
@@ -117,6 +134,11 @@ class ReleaseTable(Shown):
             f"Purpose {release.purpose}. Snapshot {release.snapshot}.",
             isolation_sentence(release.isolation),
         )
+
+    @property
+    def footnote(self) -> Footnote:
+        """The caption alone, to stand under a chart or a table that was made from this release."""
+        return Footnote(self.caption)
 
     def _figure(self, name: str) -> ReleaseColumn:
         for column in self.figures:
@@ -188,31 +210,18 @@ class DatasetList(Shown, Sequence[Dataset]):
         names = ("view", "title", "access", "column", "type", "description", "facts", "fresh_as_of", "bounds")
         return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String))
 
-    def _cells(self) -> list[list[str]]:
-        return [
-            [
-                entry.name,
-                entry.title,
-                " and ".join(entry.access),
-                ", ".join(_column_text(column) for column in entry.columns),
-                entry.fresh_as_of,
-                entry.bounds,
-            ]
-            for entry in self.entries
-        ]
-
     def _text(self) -> str:
-        lines = []
-        for name, title, access, columns, fresh, bounds in self._cells():
-            lines += [
-                f"{name}: {title} ({access}; as of {fresh})",
-                f"  {columns}",
-                *([f"  {bounds}"] if bounds else []),
-            ]
-        return "\n".join(lines) or "This purpose has no views."
+        blocks = [
+            "\n".join([_headline(entry), *text_table(_COLUMN_FACTS, _column_rows(entry))]) for entry in self.entries
+        ]
+        return "\n\n".join(blocks) or "This purpose has no views."
 
     def _html(self) -> str:
-        return html_table(["view", "title", "access", "columns", "as of", "bounds"], self._cells())
+        blocks = [f"<p>{_headline_html(entry)}</p>{self._table(entry)}" for entry in self.entries]
+        return f'<div class="kai-datasets">{"".join(blocks)}</div>' if blocks else "<p>This purpose has no views.</p>"
+
+    def _table(self, entry: Dataset) -> str:
+        return html_table(_COLUMN_FACTS, _column_rows(entry))
 
 
 @dataclass(frozen=True, repr=False)
@@ -271,9 +280,26 @@ def _conversion(kind: str) -> Callable[[pl.Expr], pl.Expr] | None:
     return _KEY_TYPES.get(kind)
 
 
-def _column_text(column: Mapping[str, Any]) -> str:
-    facts = _facts(column)
-    return f"{column.get('name', '')} {column.get('type', '')}".strip() + (f" ({facts})" if facts else "")
+def _headline(entry: Dataset) -> str:
+    return f"{entry.name}: {_about(entry)}"
+
+
+def _headline_html(entry: Dataset) -> str:
+    return f"<strong>{escape(entry.name)}</strong>: {escape(_about(entry))}"
+
+
+def _about(entry: Dataset) -> str:
+    """Title, how to ask, bounds and freshness, each a sentence."""
+    asked = " and ".join(_ASKED_BY.get(level, level) for level in entry.access)
+    bounds = f" {entry.bounds[:1].upper()}{entry.bounds[1:]}." if entry.bounds else ""
+    return f"{entry.title}. Ask with {asked}.{bounds} Source written {entry.fresh_as_of}."
+
+
+def _column_rows(entry: Dataset) -> list[list[str]]:
+    return [
+        [*(str(column.get(name, "")) for name in ("name", "type")), _facts(column), str(column.get("description", ""))]
+        for column in entry.columns
+    ]
 
 
 def _facts(column: Mapping[str, Any]) -> str:
@@ -298,6 +324,12 @@ def _cell(column: ReleaseColumn, value: Scalar) -> str:
 
 
 def _number(value: Scalar) -> str:
+    with suppress(InvalidOperation):
+        return f"{Decimal(value):,}" if isinstance(value, str) else _plain_number(value)  # exact sums cross as text
+    return str(value)
+
+
+def _plain_number(value: float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}" if isinstance(value, float) else str(value)
 
 

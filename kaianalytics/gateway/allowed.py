@@ -157,10 +157,12 @@ REFUSED = (
 )
 
 # Names that DuckDB resolves to a function although they are written like a column.
-COLUMNS_THAT_ARE_CALLS: frozenset[str] = frozenset(
+COLUMNS_THAT_ARE_CALLS = _family(
+    "names that are calls",
+    "the clock and the session, by SQL's own names for them",
     """current_catalog current_date current_role current_schema current_time current_timestamp current_user localtime
-    localtimestamp session_user user""".split()
-)
+    localtimestamp session_user user""",
+).names
 
 TYPES = _family(
     "types",

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -23,14 +25,17 @@ from kaianalytics.gateway.tokens import Identity
 from kaianalytics.policy.decision import Deny, Request, decide
 from kaianalytics.policy.views import slice_digest
 from kaianalytics.privacy.loss import PrivacyLoss
+from kaianalytics.privacy.measurement import MAX_SHARE
 from kaianalytics.records import ledger, reviews
 from kaianalytics.records.reviews import Submission
-from kaianalytics.records.transaction import Transaction
+from kaianalytics.records.transaction import Reading, Transaction
 from kaianalytics.review import workflow
 from kaianalytics.review.forecast import RUNS_PER_WEEK
-from kaianalytics.review.passport import Conditions, NotebookSource, Passport, read_source
+from kaianalytics.review.passport import RESUBMIT, Conditions, NotebookSource, Passport, canonical, read_source
 
 REPORT_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+RHO_PER_RUN_MAX = MAX_SHARE  # a question may cost no more either
+LINES_MAX, CHARACTERS_MAX = 5_000, 300_000
 SAME_USER = "One OS user acted as author and as reviewer: a demonstration of the separation, not the separation."
 TWO_USERS = "Author and reviewer acted from two OS users."
 
@@ -47,7 +52,10 @@ class Approvals:
         self._doorkeeper.handler(caller, "analyst")
         source = self._source(body)
         self._demand_permit(caller, source.purpose)
-        request = _request(body, caller.uid)
+        request = _request(body, caller.uid) | {"slice_digest": self._slice(source.purpose)}
+        _demand_readable(request["title"], source)
+        with self._context.records.reading() as view:
+            _demand_own_name(view, request["report"], caller.user)
         if standing := self._standing(request["report"], source, request):
             return {"state": "approved", "report": standing.report, "expires_at": standing.expires_at}
         event = self._context.event(caller.user, "review.submitted", request["report"])
@@ -82,7 +90,9 @@ class Approvals:
                 raise PolicyRefused(
                     "NOT_YOURS", "This is another analyst's review.", hint="`kai review list` shows yours"
                 )
-            before = self._approved_before(view, submission)
+            # the author of this one may not have seen the last one, where another analyst wrote it
+            author = "" if handler.roles & {"reviewer", "steward"} else caller.user
+            before = self._approved_before(view, submission, author)
         source = self._source({"notebook": json.loads(submission.notebook)})
         return {
             **_row(submission),
@@ -105,6 +115,8 @@ class Approvals:
             submission = reviews.get(tx, number)
             actor = workflow.Actor(caller.user, frozenset(handler.roles))
             state = workflow.decide(submission.state, action, actor, submission.author, note)
+            if action == "approve":
+                _demand_own_name(tx, submission.report, submission.author)
             reviews.set_state(tx, number, state, expect=submission.state, reviewer=caller.user, note=note)
             if action == "revoke":
                 self._revoke(tx, number)
@@ -113,6 +125,9 @@ class Approvals:
             return {"id": number, "state": state}
         shown = {"passport": passport.passport_id, "expires_at": passport.expires_at, "separation": passport.separation}
         return {"id": number, "state": state, **shown}
+
+    def _slice(self, purpose: str) -> str:
+        return slice_digest(self._context.serving().contracts, purpose)
 
     def _source(self, body: Mapping[str, Any]) -> NotebookSource:
         notebook = body.get("notebook")
@@ -134,8 +149,8 @@ class Approvals:
         passport = Passport.from_content(stored.content.encode())
         same = (
             passport.notebook_digest == source.digest
-            and dict(passport.parameters) == dict(request["parameters"])
-            and passport.slice_digest == slice_digest(self._context.serving().contracts, source.purpose)
+            and canonical(dict(passport.parameters)) == canonical(request["parameters"])  # to Python, 1 is True
+            and passport.slice_digest == request["slice_digest"]
             and passport.conditions.rho_per_run == request["rho_per_run"]
             and passport.conditions.cadence == request["cadence"]
         )
@@ -145,6 +160,13 @@ class Approvals:
         weeks = body.get("weeks", 52)
         if not isinstance(weeks, int) or isinstance(weeks, bool) or not 1 <= weeks <= 104:
             raise Refused("WEEKS", "An approval holds for 1 to 104 weeks.", hint="`--weeks 52`")
+        if submission.request["slice_digest"] != self._slice(submission.purpose):
+            raise ReviewRefused(
+                "CONTRACTS_CHANGED",
+                "The contracts or the policy behind this notebook changed after it was submitted.",
+                rule="an approval is bound to what was submitted and read",
+                hint=f"return it with a note; {RESUBMIT}",
+            )
         now = self._context.clock()
         passport = self._passport(submission, caller, now, now + timedelta(weeks=weeks), weeks)
         reviews.add_passport(
@@ -176,7 +198,7 @@ class Approvals:
             notebook_digest=submission.notebook_digest,
             parameters=submission.parameters,
             kernelspec=submission.kernelspec,
-            slice_digest=slice_digest(self._context.serving().contracts, submission.purpose),
+            slice_digest=submission.request["slice_digest"],
             conditions=Conditions(request["rho_per_run"], f"{total:f}", request["cadence"]),
             approved_at=now.isoformat(),
             expires_at=expires.isoformat(),
@@ -186,14 +208,15 @@ class Approvals:
         if stored := reviews.passport_of(tx, number):
             reviews.revoke_passport(tx, stored.id)
 
-    def _approved_before(self, view: Any, submission: Submission) -> NotebookSource | None:
-        for earlier in reviews.listing(view, state="approved", report=submission.report):
+    def _approved_before(self, view: Reading, submission: Submission, author: str) -> NotebookSource | None:
+        for earlier in reviews.listing(view, state="approved", report=submission.report, author=author):
             if earlier.id < submission.id:
                 return self._source({"notebook": json.loads(earlier.notebook)})
         return None
 
     def _reach(self, purpose: str) -> list[dict[str, str]]:
-        tables = self._context.serving().plans[purpose, "statistics"].tables
+        plan = self._context.serving().plans.get((purpose, "statistics"))
+        tables = plan.tables if plan else {}  # the purpose may have been closed since
         return [
             {"name": name, "access": "statistics", "columns": ", ".join(column.name for column in table.columns)}
             for name, table in tables.items()
@@ -201,11 +224,12 @@ class Approvals:
 
     def _checks(self, submission: Submission) -> list[str]:
         request = submission.request
-        weekly = Decimal(request["rho_per_run"]) * RUNS_PER_WEEK[request["cadence"]]
+        total = Decimal(request["rho_per_run"]) * RUNS_PER_WEEK[request["cadence"]] * 52
         return [
             f"purpose, kernel and tag agree: {submission.purpose}",
             "no injected cell in the source",
-            f"its runs may cost ρ {weekly:f} a week, ρ {weekly * 52:f} in 52 weeks",
+            f"a run may cost ρ {request['rho_per_run']}, all its runs together ρ {total:f} if it holds for 52 weeks",
+            "the cadence sets that sum; no pace is enforced within it",
             "a run reaches statistics only, whatever the notebook asks",
         ]
 
@@ -234,22 +258,66 @@ def _request(body: Mapping[str, Any], uid: int) -> dict[str, Any]:
 
 def _rho(value: Any) -> str:
     try:
-        if isinstance(value, str) and PrivacyLoss.of(value).rho_units > 0:
-            return value
+        # plain digits, whatever spelling a decimal takes: this is signed, shown and multiplied
+        if isinstance(value, str) and 0 < (loss := PrivacyLoss.of(value)).rho_units <= RHO_PER_RUN_MAX.rho_units:
+            return f"{loss.rho.normalize():f}"
     except ValueError:
         pass
     raise Refused(
-        "RHO_PER_RUN", "A report says what one run may cost, as a positive decimal.", hint='rho_per_run: "0.004"'
+        "RHO_PER_RUN",
+        f"A report says what one run may cost, as a positive decimal of at most {RHO_PER_RUN_MAX.rho:f}.",
+        hint='rho_per_run: "0.004"',
     )
 
 
+def _demand_readable(title: str, source: NotebookSource) -> None:
+    """ReviewRefused unless a reviewer can read all of it: of bounded length, and no character that hides others."""
+    lines = sum(1 + cell.source.count("\n") for cell in source.cells)
+    if lines > LINES_MAX or sum(len(cell.source) for cell in source.cells) > CHARACTERS_MAX:
+        raise ReviewRefused(
+            "TOO_LONG_TO_REVIEW",
+            f"The notebook has more than {LINES_MAX:,} lines or {CHARACTERS_MAX:,} characters.",
+            rule="a reviewer reads all that is approved",
+            hint="split it into several reports",
+        )
+    texts = (title, *(text for cell in source.cells for text in (cell.source, *cell.tags)))
+    if "\n" in title or any(_hides(character) for text in texts for character in set(text)):
+        raise ReviewRefused(
+            "HIDDEN_CHARACTERS",
+            "The title or a cell holds a control character, or one that turns or hides the text around it.",
+            rule="what a reviewer reads is what runs",
+            hint="retype the line; in a string write the character as an escape, such as \\u200e",
+        )
+
+
+def _hides(character: str) -> bool:
+    """Controls, format characters and odd line ends; the joiners that some scripts are written with are none."""
+    category = unicodedata.category(character)
+    return category in ("Cc", "Cf", "Zl", "Zp") and character not in "\n\t\u200c\u200d"
+
+
+def _demand_own_name(view: Reading, report: str, author: str) -> None:
+    """ReviewRefused REPORT_TAKEN where the report that has this name was approved for another author."""
+    if any(approved.author != author for approved in reviews.listing(view, state="approved", report=report)):
+        raise ReviewRefused(
+            "REPORT_TAKEN",
+            f"The report `{report}` is another analyst's.",
+            rule="a report keeps its author as long as its approval stands",
+            hint="choose another name, or ask a reviewer to revoke the other approval",
+        )
+
+
 def _parameters(value: Any) -> dict[str, Any]:
-    scalars = (str, int, float, bool, type(None))
     if isinstance(value, Mapping) and all(
-        isinstance(name, str) and name.isidentifier() and isinstance(item, scalars) for name, item in value.items()
+        isinstance(name, str) and name.isidentifier() and _is_plain(item) for name, item in value.items()
     ):
         return dict(value)
     raise ReviewRefused("PARAMETERS", "Parameters are names with plain values.", hint="numbers, texts and truth values")
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON has this value, and it holds no others: 1e999 in JSON text is no number here."""
+    return value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _row(submission: Submission) -> dict[str, Any]:

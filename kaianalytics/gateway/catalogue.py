@@ -87,9 +87,13 @@ def _bounds(view: StatisticsView | None) -> str:
         return ""
     bounds = view.contribution
     return (
-        f"statistics count at most {bounds.groups} groups per {view.unit.column}, "
-        f"and {bounds.rows_per_group} rows in each"
+        f"statistics count each {view.unit.column} in at most {_count(bounds.groups, 'group')}, "
+        f"with at most {_count(bounds.rows_per_group, 'row')} in each"
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _budget_line(name: str, limit: Limit) -> BudgetLine:

@@ -11,6 +11,7 @@ from pathlib import Path
 from kaianalytics.custody.contracts import load_roles
 from kaianalytics.custody.home import Home
 from kaianalytics.custody.keys import Keys
+from kaianalytics.errors import ContractFaults, Fault
 from kaianalytics.gateway.approvals import Approvals
 from kaianalytics.gateway.catalogue import Catalogue
 from kaianalytics.gateway.context import Context
@@ -22,7 +23,8 @@ from kaianalytics.gateway.runs import Runs
 from kaianalytics.gateway.serving import CurrentServing
 from kaianalytics.gateway.tokens import Tokens, utc_now
 from kaianalytics.policy.roles import Roles
-from kaianalytics.records import ledger
+from kaianalytics.publishing.publish import withdraw_unrecorded
+from kaianalytics.records import ledger, runs
 from kaianalytics.records.database import Records
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ class Custodian:
     enforcement: Enforcement
     approvals: Approvals
     runs: Runs
+    pool: WorkerPool
 
 
 @contextlib.contextmanager
@@ -48,6 +51,7 @@ def open_custodian(home: Home) -> Iterator[Custodian]:
         undo.callback(records.close)
         context = Context(home, keys, records, CurrentServing(home.stores), CurrentRoles(home), utc_now)
         declare_caps(context)
+        withdraw_pages(context)
         guard = Guard()
         undo.callback(guard.close)
         pool = WorkerPool()
@@ -67,10 +71,18 @@ def declare_caps(context: Context) -> None:
         log.warning("the contracts declare another cap than the ledger holds: %s %s", difference.kind, difference.key)
 
 
+def withdraw_pages(context: Context) -> None:
+    """Put aside the pages that a crash left without their event."""
+    with context.records.reading() as view:
+        recorded = {(run.report, run.id) for run in runs.listing(view, state=runs.PUBLISHED)}
+    for page in withdraw_unrecorded(context.home.reports, recorded):
+        log.warning("a page without a record was put aside: %s of %s", page.name, page.parent.name)
+
+
 class CurrentRoles:
     """The register of handlers as it stands in the working contracts; read again when the file changes.
 
-    A register with a fault raises ContractFaults: then nobody has a role (law 1).
+    A register with a fault is a Fault: then nobody has a role (law 1).
     """
 
     def __init__(self, home: Home) -> None:
@@ -78,7 +90,19 @@ class CurrentRoles:
         self._read: tuple[tuple[int, int, int], Roles] | None = None
 
     def __call__(self) -> Roles:
-        """The register."""
+        """The register; Fault REGISTER_FAULTY where it has a fault, which is told to the custodian's log alone."""
+        try:
+            return self._current()
+        except ContractFaults as faults:
+            log.error("the register of handlers can't be used: %s", "; ".join(map(str, faults.faults)))
+            raise Fault(
+                "REGISTER_FAULTY",
+                "The register of handlers can't be read, and so nobody has a role.",
+                rule="a contract with a fault permits nothing (DESIGN law 1)",
+                hint="ask a steward, whom `kai contracts check` tells the line",
+            ) from None
+
+    def _current(self) -> Roles:
         try:
             facts = self._file.stat()
             stamp = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
@@ -98,4 +122,5 @@ def _rooms(context: Context, guard: Guard, pool: WorkerPool) -> Custodian:
         enforcement=Enforcement(context, guard, pool),
         approvals=Approvals(context, doorkeeper),
         runs=Runs(context, doorkeeper, tokens),
+        pool=pool,
     )

@@ -28,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 
 from kaianalytics.errors import KaiError, Refused
@@ -43,7 +44,7 @@ from kaianalytics.policy.contract import Access
 from kaianalytics.policy.decision import Deny, Permit, Request, decide
 from kaianalytics.privacy.loss import PrivacyLoss
 from kaianalytics.protocol import ISOLATION_SENTENCE, StatisticsRequest
-from kaianalytics.records import ledger, runs, stops
+from kaianalytics.records import ledger, reviews, runs, stops
 from kaianalytics.records.ledger import StoredRelease
 from kaianalytics.records.transaction import Transaction
 from kaianalytics.review.passport import digest
@@ -70,7 +71,7 @@ class Enforcement:
         self._pool = pool
         self._questions = KeyedLocks()
 
-    def answer_rows(self, session: Session, sql: str) -> RowsAnswer:
+    def answer_rows(self, session: Session, sql: str, gone: Event | None = None) -> RowsAnswer:
         """The rows of an admitted and permitted SELECT; a KaiError with its reason otherwise."""
         serving = self._context.serving()
         with self._recording(session, "rows", sql):
@@ -79,14 +80,16 @@ class Enforcement:
             facts = {"sql": sql, "views": list(admitted.views), "grounds": list(permit.grounds)}
             self._record(session, "rows.permitted", **facts)  # 3
             worker, snapshot = self._worker(serving, session, "rows")
-            with worker.run(admitted.sql, DEADLINE_SECONDS) as answer:  # 4
+            with worker.run(admitted.sql, DEADLINE_SECONDS, gone=gone) as answer:  # 4
                 arrow = b"".join(answer)
             left = {"rows": answer.outcome.rows, "bytes": len(arrow), "digest": answer.outcome.digest}
             milliseconds = round(answer.outcome.seconds * 1000)
             self._record(session, "rows.answered", sql=digest(sql), snapshot=snapshot, ms=milliseconds, **left)  # 5
         return RowsAnswer(arrow, answer.outcome.digest, snapshot, ISOLATION_SENTENCE)  # 6
 
-    def answer_statistics(self, session: Session, asked: StatisticsRequest) -> dict[str, Any]:
+    def answer_statistics(
+        self, session: Session, asked: StatisticsRequest, gone: Event | None = None
+    ) -> dict[str, Any]:
         """The release that answers an admitted, permitted and proved question; a KaiError with its reason otherwise."""
         serving = self._context.serving()
         with self._recording(session, "statistics", asked.sql):
@@ -98,7 +101,7 @@ class Enforcement:
             with self._questions.holding(f"{question.charge.question} {snapshot}"):
                 charge_id, released = self._charge_or_find(session, question)  # 5
                 if released is None:
-                    exact = worker.fetch(question.bounded.sql, DEADLINE_SECONDS)  # 6
+                    exact = worker.fetch(question.bounded.sql, DEADLINE_SECONDS, gone=gone)  # 6
                     noisy = question.measurement.release(question.bounded.assemble(exact))  # 7
                     payload = release_payload(question, charge_id, noisy)
                     self._record_release(session, charge_id, payload)  # 8
@@ -109,15 +112,18 @@ class Enforcement:
         """The charge that pays for the answer, and the answer if it was released before."""
         event = self._context.event(session.user, "statistics.asked", session.session_id, **question.facts)
         with self._context.records.writing(event) as tx:
+            if session.run:
+                reviews.demand_unrevoked(tx, session.approval)
             if released := ledger.find_release(tx, question.charge):
                 self._note_use(tx, session, released.charge_id, fresh=False)
                 tx.event.note(outcome="repeated", charge=released.charge_id)
                 return released.charge_id, released
             charge_id = ledger.redeem(tx, question.charge)
             tx.event.note(outcome="charged" if charge_id is None else "redeemed")
+            if session.run and charge_id not in {use.charge_id for use in runs.uses(tx, session.run)}:
+                # also where an earlier run paid: what one run shows costs no more than was approved for one
+                runs.demand_within(tx, session.run, question.charge.loss, PrivacyLoss.of(session.rho_per_run))
             if charge_id is None:
-                if session.run:
-                    runs.demand_within(tx, session.run, question.charge.loss, PrivacyLoss.of(session.rho_per_run))
                 charge_id = ledger.charge(tx, question.charge)
             self._note_use(tx, session, charge_id, fresh=True)
             return charge_id, None
@@ -136,9 +142,9 @@ class Enforcement:
         remaining = {name: f"{limit.left.rho.normalize():f}" for name, limit in left.items()}
         return {"release": payload.decode(), "charged": charged, "remaining": remaining}
 
-    def cancel(self, session: Session) -> None:
-        """End what the session runs just now: its client hung up."""
-        if self._pool.cancel(session.session_id):
+    def cancel(self, session: Session, gone: Event) -> None:
+        """End the session's query whose client hung up, and no other."""
+        if self._pool.cancel(session.session_id, gone):
             self._record(session, "query.cancelled")
 
     def _admit(self, serving: Serving, sql: str) -> Admitted:
@@ -170,6 +176,7 @@ class Enforcement:
         except KaiError as error:
             word = "refused" if isinstance(error, Refused) else "failed"
             self._record(session, f"{door}.{word}", code=error.code, sql=sql[:2000])
+            error.recorded = True
             raise
 
     def _record(self, session: Session, kind: str, **body: object) -> None:

@@ -81,8 +81,9 @@ class Guard:
     def _parse(self, sql: str) -> dict[str, Any]:
         try:
             with self._one_at_a_time:
-                row = self._connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
-            tree = json.loads(row[0]) if row else None
+                # fetchall: DuckDB 2.0 keeps a result open after fetchone, and refuses other work meanwhile
+                ((text,),) = self._connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()
+            tree = json.loads(text)
         except RecursionError as error:
             raise too_deep() from error
         except (duckdb.Error, ValueError) as error:
@@ -124,9 +125,21 @@ def check_text(sql: str) -> None:
         raise too_deep()
 
 
+def without_comments(sql: str) -> str:
+    """An admitted statement without its comments."""
+    encoded = sql.encode()
+    tokens = duckdb.tokenize(sql)
+    ends = [*(place for place, _ in tokens[1:]), len(encoded)]
+    kept = (
+        b" " if kind == duckdb.token_type.comment else encoded[place:end]
+        for (place, kind), end in zip(tokens, ends, strict=True)
+    )
+    return b"".join(kept).decode().strip()
+
+
 def _library_version(connection: duckdb.DuckDBPyConnection) -> str:
-    row = connection.execute("SELECT library_version FROM pragma_version()").fetchone()
-    return str(row[0]) if row else ""
+    ((version,),) = connection.execute("SELECT library_version FROM pragma_version()").fetchall()
+    return str(version)
 
 
 def _measure(sql: str) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TypeVar
 
-from kaianalytics.errors import IdentityRefused, PolicyRefused
+from kaianalytics.errors import IdentityRefused, KaiError, PolicyRefused, Refused
 from kaianalytics.gateway.context import Context
 from kaianalytics.gateway.tokens import Identity, Session, Tokens, new_token_id
 from kaianalytics.policy.decision import Deny, Request, decide, decide_handler
@@ -20,6 +20,7 @@ from kaianalytics.protocol import GUARD_RAILS_ONLY, SessionGrant
 from kaianalytics.records import revocations
 
 Bearer = TypeVar("Bearer", Identity, Session)
+NOBODY = "nobody known"  # the actor of a refusal whose token named nobody
 
 
 class Doorkeeper:
@@ -60,12 +61,34 @@ class Doorkeeper:
         decision = decide(request, contracts, roles, self._context.clock().date())
         if isinstance(decision, Deny):
             self._record(caller, "session.refused", purpose, codes=[reason.code for reason in decision.reasons])
-            raise decision.refusal()
+            refusal = decision.refusal()
+            refusal.recorded = True
+            raise refusal
         session = Session(
-            new_token_id(), caller.user, caller.uid, purpose, "interactive", kernel[:100], notebook=notebook[:200]
+            new_token_id(),
+            caller.user,
+            caller.uid,
+            purpose,
+            "interactive",
+            kernel[:100],
+            notebook=notebook[:200],
+            identity=caller.token_id,
         )
         self._record(caller, "session.opened", purpose, session=session.session_id, grounds=list(decision.grounds))
         return asdict(self._grant(session))
+
+    def demand_standing(self, session: Session) -> None:
+        """PolicyRefused unless the session's user may still work for its purpose, today."""
+        contracts, today = self._context.serving().contracts, self._context.clock().date()
+        decision = decide(Request(session.user, session.purpose, session.kind), contracts, self._context.roles(), today)
+        if isinstance(decision, Deny):
+            raise decision.refusal()
+
+    def record_refusal(self, user: str, uid: int, door: str, error: KaiError) -> None:
+        """Record a refusal or a fault that no room recorded: who, as far as it is known, from where, at which door."""
+        word = "refused" if isinstance(error, Refused) else "failed"
+        event = self._context.event(user or NOBODY, f"request.{word}", door[:200], code=error.code, uid=uid)
+        self._context.records.append(event)
 
     def _grant(self, session: Session) -> SessionGrant:
         token, expires = self._tokens.mint_session(session, self._context.clock())
@@ -73,7 +96,7 @@ class Doorkeeper:
         return SessionGrant(token, session.user, session.purpose, snapshot, GUARD_RAILS_ONLY, expires.isoformat())
 
     def _held(self, bearer: Bearer, uid: int) -> Bearer:
-        if bearer.uid != uid:
+        if uid < 0 or bearer.uid != uid:
             raise IdentityRefused(
                 "WRONG_OS_USER",
                 "This token was issued to another OS user.",
@@ -81,9 +104,14 @@ class Doorkeeper:
                 hint="ask the custodian for a token of your own",
             )
         with self._context.records.reading() as view:
-            if revocations.is_revoked(view, bearer.token_id):
+            if any(revocations.is_revoked(view, token_id) for token_id in _rests_on(bearer)):
                 raise IdentityRefused("TOKEN_REVOKED", "This token was revoked.", hint="ask the custodian for another")
         return bearer
 
     def _record(self, caller: Identity, kind: str, subject: str, **body: object) -> None:
         self._context.records.append(self._context.event(caller.user, kind, subject[:200], **body))
+
+
+def _rests_on(bearer: Identity | Session) -> tuple[str, ...]:
+    """The tokens that must all hold: a session's own, and the identity token that it was asked for with."""
+    return (bearer.token_id, bearer.identity) if isinstance(bearer, Session) else (bearer.token_id,)

@@ -1,4 +1,4 @@
-"""Who is at the other end of the Unix socket, as the kernel of the operating system says."""
+"""Who is at the other end of the Unix socket, as the operating system's kernel says; and how long it may dawdle."""
 
 from __future__ import annotations
 
@@ -7,18 +7,48 @@ import socket
 import struct
 import sys
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 UNKNOWN_UID = -1
 
 
 class PeerProtocol(H11Protocol):
-    """HTTP/1.1 that reads the peer's uid once, when the connection is made, and shows it as the scope's client."""
+    """HTTP/1.1 that reads the peer's uid once, when the connection is made, and shows it as the scope's client.
+
+    A connection that has not sent the whole head of its request after `head_seconds` is closed: an open connection is
+    a descriptor, of which a process has few.
+    """
+
+    head_seconds = 10.0
+    _impatience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         # uvicorn's own signature differs from asyncio's in the same way
         super().connection_made(transport)
         self.client = ("uid", peer_uid(transport.get_extra_info("socket")))
+        self._watch_the_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch_the_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_watching()
+        super().connection_lost(exc)
+
+    def _watch_the_head(self) -> None:
+        """Start the clock where a head is awaited, and let it run: a byte now and then buys no time."""
+        answering = self.cycle is not None and not self.cycle.response_complete
+        if answering or self.conn.their_state is not h11.IDLE:
+            self._stop_watching()
+        elif self._impatience is None:
+            self._impatience = self.loop.call_later(self.head_seconds, self.transport.close)
+
+    def _stop_watching(self) -> None:
+        if self._impatience is not None:
+            self._impatience.cancel()
+            self._impatience = None
 
 
 def peer_uid(connection: socket.socket) -> int:

@@ -5,7 +5,8 @@
    fresh worker, with the stops as they stand.
 3. Sessions do not wait for each other; the queries of one session run one after another.
 4. A stop reaches every query that begins after `update_stops` returned.
-5. No worker outlives the gateway: it ends when its channel closes, and the kernel kills it with the pool's own thread.
+5. A query whose asker is gone is ended: before its worker is asked, or with its worker; never another's query.
+6. No worker outlives the gateway: it ends when its channel closes, and the kernel kills it with the pool's own thread.
 """
 
 from __future__ import annotations
@@ -40,19 +41,32 @@ class SessionWorker:
         self._busy = threading.Lock()
         self._process: WorkerProcess | None = None
         self._closed = False
+        self._gone: threading.Event | None = None  # of the query whose turn it is
 
-    def run(self, sql: str, deadline_s: float, *, rows_max: int = ROWS_MAX, bytes_max: int = BYTES_MAX) -> Answer:
+    def run(
+        self,
+        sql: str,
+        deadline_s: float,
+        *,
+        gone: threading.Event | None = None,
+        rows_max: int = ROWS_MAX,
+        bytes_max: int = BYTES_MAX,
+    ) -> Answer:
         """The answer to one admitted SELECT as Arrow IPC bytes, whole in the worker before its first byte comes.
 
         Raises QueryFailed for what the statement can't do, WorkerFault where the process ended. The deadline counts
-        from now to the last byte read, the wait for the session's earlier query included.
+        from now to the last byte read, the wait for the session's earlier query included. `gone` is set, and `cancel`
+        called with it, once nobody waits for the answer.
         """
         started = time.monotonic()
         until = started + deadline_s
         if not self._busy.acquire(timeout=deadline_s):
             raise WorkerFault("BUSY", "The session's earlier query still runs.", hint="wait for it, or interrupt it")
+        self._gone = gone
         try:
+            _demand_asker(gone)
             process = self._ready(until)
+            _demand_asker(gone)  # a process takes a while to start
             request = {"op": "query", "sql": sql, "rows_max": rows_max, "bytes_max": bytes_max}
             schema = process.ask(request, until)["schema"]
         except BaseException as error:
@@ -60,14 +74,19 @@ class SessionWorker:
             raise
         return Answer(_Frames(self, process, until), tuple((name, kind) for name, kind in schema), started)
 
-    def fetch(self, sql: str, deadline_s: float, *, rows_max: int = ROWS_MAX) -> list[Row]:
+    def fetch(
+        self, sql: str, deadline_s: float, *, gone: threading.Event | None = None, rows_max: int = ROWS_MAX
+    ) -> list[Row]:
         """The rows of one SELECT of our own compiler as Python values; whole decimals come as integers."""
-        return rows_of(self.run(sql, deadline_s, rows_max=rows_max))
+        return rows_of(self.run(sql, deadline_s, gone=gone, rows_max=rows_max))
 
-    def cancel(self) -> bool:
-        """Kills the process if a query runs: that query ends with the code CANCELLED. For any thread."""
+    def cancel(self, gone: threading.Event | None = None) -> bool:
+        """Kills the process if a query runs, with `gone` that one alone: it ends with the code CANCELLED.
+
+        For any thread.
+        """
         process = self._process
-        if process is None or not self._busy.locked():
+        if process is None or not self._busy.locked() or (gone is not None and self._gone is not gone):
             return False
         process.cancel()
         return True
@@ -124,6 +143,11 @@ class SessionWorker:
             process.kill()
 
 
+def _demand_asker(gone: threading.Event | None) -> None:
+    if gone is not None and gone.is_set():
+        raise WorkerFault("CANCELLED", "The query was cancelled.", hint="run the cell again")
+
+
 class _Frames:
     """One answer's frames, and the turn that its reading takes."""
 
@@ -159,7 +183,8 @@ class WorkerPool:
             worker = self._workers.get(key)
             same = worker is not None and replace(worker.spec, stops=spec.stops) == spec
             if worker is not None and same:
-                worker.spec = spec
+                # a stop is never taken back, and of two questions at one time either may have read the stops first
+                worker.spec = replace(spec, stops=spec.stops | worker.spec.stops)
                 return worker
             self._workers[key] = fresh = SessionWorker(spec, self.limits, self._start)
         if worker is not None:
@@ -174,9 +199,9 @@ class WorkerPool:
                 if worker.spec.purpose == purpose:
                     worker.spec = replace(worker.spec, stops=stops)
 
-    def cancel(self, session_id: str) -> bool:
-        """Ends what the session runs just now; True if something did."""
-        cancelled = [worker.cancel() for worker in self._of(session_id)]  # every one, not up to the first
+    def cancel(self, session_id: str, gone: threading.Event | None = None) -> bool:
+        """Ends what the session runs just now, with `gone` that one query alone; True if something did."""
+        cancelled = [worker.cancel(gone) for worker in self._of(session_id)]  # every one, not up to the first
         return any(cancelled)
 
     def close(self, session_id: str) -> None:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from kaianalytics.errors import QueryUnsupported
-from kaianalytics.gateway.guard import Admitted
+from kaianalytics.gateway.guard import Admitted, without_comments
 from kaianalytics.gateway.tokens import Session
 from kaianalytics.policy.reading import canonical_digest
 from kaianalytics.privacy.bounding import BoundedAggregate, compile_query
@@ -88,7 +88,7 @@ def release_payload(question: Question, charge_id: int, noisy: Sequence[Sequence
     """The release as it is recorded and sent: these bytes, now and at every repeat."""
     release = Release(
         release_id=charge_id,
-        sql=question.sql,
+        sql=without_comments(question.sql),  # another analyst may be shown it, and a comment is no part of it
         purpose=question.charge.purpose,
         snapshot=question.charge.snapshot,
         isolation=ISOLATION_SENTENCE,

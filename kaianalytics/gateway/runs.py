@@ -2,7 +2,8 @@
 
 Laws: a run is leased only if notebook, parameters, kernel and contracts are what the passport names, its signature
 verifies and it has not expired or been revoked; a run's token reaches statistics only, and spends at most what the
-passport allows per run; what is published is compared with the passport once more.
+passport allows per run, while the approval stands; what is published is compared with the passport, and the contracts
+and the build with those it began on, once more.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from kaianalytics.errors import KaiError, Refused, ReviewRefused
+from kaianalytics.errors import KaiError, ReviewRefused
 from kaianalytics.gateway.context import Context
 from kaianalytics.gateway.identity import Doorkeeper
+from kaianalytics.gateway.serving import Serving
 from kaianalytics.gateway.tokens import Identity, Session, Tokens, new_token_id
 from kaianalytics.policy.decision import Deny, Request, decide
 from kaianalytics.policy.views import slice_digest
@@ -45,6 +47,7 @@ class Runs:
             self._context.records.append(
                 self._context.event(caller.user, "run.refused", report[:200] or "unnamed", code=refusal.code)
             )
+            refusal.recorded = True
             raise
         event = self._context.event(caller.user, "run.leased", report, passport=passport.passport_id)
         with self._context.records.writing(event) as tx:
@@ -60,8 +63,10 @@ class Runs:
             return self._fail(caller, run, str(body.get("code", "")) or "RUN_FAILED")
         try:
             return self._publish(caller, run, body.get("notebook"))
-        except Refused as refusal:
-            self._fail(caller, run, refusal.code)
+        except Exception as error:  # whatever it was: a run that can't be published has failed
+            self._fail(caller, run, error.code if isinstance(error, KaiError) else "PUBLISHING_BROKE")
+            if isinstance(error, KaiError):
+                error.recorded = True
             raise
 
     def _admitted(self, report: str, body: Mapping[str, Any]) -> Passport:
@@ -87,11 +92,12 @@ class Runs:
                 "No reviewer has approved this report.",
                 hint="`kai submit`, then ask a privacy reviewer",
             )
+        return self._holding(stored)
+
+    def _holding(self, stored: StoredPassport) -> Passport:
+        """The passport, neither revoked nor forged."""
         if stored.revoked_at is not None:
             raise ReviewRefused("PASSPORT_REVOKED", "The approval of this report was revoked.", hint=passports.RESUBMIT)
-        return self._verified(stored)
-
-    def _verified(self, stored: StoredPassport) -> Passport:
         content = stored.content.encode()
         passport = Passport.from_content(content)
         if passport.passport_id != stored.id or not self._context.keys.verify(bytes.fromhex(stored.signature), content):
@@ -115,6 +121,7 @@ class Runs:
             run=run,
             approval=passport.passport_id,
             rho_per_run=passport.conditions.rho_per_run,
+            identity=caller.token_id,
         )
         token, expires = self._tokens.mint_session(session, self._context.clock())
         snapshot = self._context.serving().snapshot(self._context.stop_epoch())
@@ -130,15 +137,18 @@ class Runs:
         serving = self._context.serving()
         with self._context.records.reading() as view:
             stored = reviews.passport(view, run.passport_id)
-        if stored is None or not isinstance(notebook, Mapping):
+        if stored is None or not isinstance(notebook, Mapping) or not isinstance(notebook.get("cells"), list):
             raise ReviewRefused("NOT_A_NOTEBOOK", "The run sent no notebook.", hint="run the report again")
-        passport = self._verified(stored)
+        passport = self._holding(stored)
         check_executed(notebook, passport, serving.contracts.purposes)
-        provenance = self._provenance(run)
+        if slice_digest(serving.contracts, passport.purpose) != passport.slice_digest:
+            raise passports.void(passport, "the contracts or the policy behind it changed during the run")
+        provenance = self._provenance(run, serving)
         title = serving.contracts.purposes.purposes[passport.purpose].title
         html = render(notebook, passport, provenance, title)
         event = self._context.event(caller.user, "run.published", run.report, run=run.id, html=passports.digest(html))
         with self._context.records.writing(event) as tx:
+            reviews.demand_unrevoked(tx, run.passport_id)
             publication = {"releases": list(provenance.releases), "rho": provenance.rho_charged}
             runs.finish(tx, run.id, "published", publication)
             # the folder appears inside the transaction: no event without a page, no page without an event
@@ -146,17 +156,25 @@ class Runs:
         where = page.relative_to(self._context.home.root)
         return {"run": run.id, "state": "published", "page": str(where), "rho": provenance.rho_charged}
 
-    def _provenance(self, run: Run) -> Provenance:
-        serving = self._context.serving()
+    def _provenance(self, run: Run, serving: Serving) -> Provenance:
+        """What the page says of the answers it shows; ReviewRefused BUILD_CHANGED where they are of several builds."""
         with self._context.records.reading() as view:
             used = runs.uses(view, run.id)
+        snapshots = sorted({use.snapshot for use in used}) or [serving.snapshot(self._context.stop_epoch())]
+        if not all(serving.answered(snapshot) for snapshot in snapshots):
+            raise ReviewRefused(
+                "BUILD_CHANGED",
+                "The stores were built anew during the run, so its figures are not of one build.",
+                rule="a page names the one build that its figures were answered on",
+                hint="run the report again",
+            )
         charged, repeated = (
             sum((use.loss for use in used if use.fresh is fresh), PrivacyLoss(0)) for fresh in (True, False)
         )
         return Provenance(
             run=run.id,
             published_at=f"{self._context.clock():%Y-%m-%d %H:%M} UTC",
-            snapshot=serving.snapshot(self._context.stop_epoch()),
+            snapshot=", ".join(snapshots),
             as_of=serving.as_of,
             isolation=ISOLATION_SENTENCE,
             rho_charged=f"{charged.rho.normalize():f}",

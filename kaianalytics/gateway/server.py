@@ -7,14 +7,18 @@ file that says where it is. Everything is undone in reverse, also after SIGTERM.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
 import os
+import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import uvicorn
 
@@ -26,11 +30,13 @@ from kaianalytics.gateway.tokens import utc_now
 
 SOCKET_MODE = 0o600
 BACKLOG = 128
+CONNECTIONS_MAX = 512  # open at one time; further requests are told 503
 
 
 def serve(home: Home) -> None:
     """Serve the home until SIGTERM or SIGINT; HomeFault, RecordsFault or BuildFault where it may not start."""
     with (
+        _ending_in_order(),
         home.hold(),
         _logging_to(home.log),
         open_custodian(home) as custodian,
@@ -44,6 +50,8 @@ def serve(home: Home) -> None:
             lifespan="off",
             log_config=None,
             access_log=False,
+            proxy_headers=False,  # else a header could name the peer, where FORWARDED_ALLOW_IPS says so
+            limit_concurrency=CONNECTIONS_MAX,
             server_header=False,
             date_header=False,
             timeout_keep_alive=30,
@@ -51,7 +59,38 @@ def serve(home: Home) -> None:
             h11_max_incomplete_event_size=64 * 1024,
         )
         with _announced(home):
-            uvicorn.Server(config).run(sockets=[listener])
+            _Server(config, custodian.pool.close_all).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which ends running queries first: their clients are told a code, and nobody waits."""
+
+    def __init__(self, config: uvicorn.Config, end_queries: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._end_queries = end_queries
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the queries, then what uvicorn ends."""
+        await asyncio.to_thread(self._end_queries)
+        await super().shutdown(sockets)
+
+
+@contextlib.contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """SIGTERM and SIGINT end this process as an exit does, so that everything opened is closed.
+
+    uvicorn shuts down at either, and then raises it again: by default SIGTERM would end the process there and then.
+    """
+    before = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)
 
 
 @contextlib.contextmanager

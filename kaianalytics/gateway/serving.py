@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from kaianalytics.custody import contracts as contract_files
+from kaianalytics.errors import BuildFault
 from kaianalytics.policy.contract import Access, Contracts
 from kaianalytics.policy.views import StorePlan, store_plan, view_sql
 from kaianalytics.privacy.unit import StatisticsView
@@ -58,9 +59,14 @@ class Serving:
         views = self.statistics_views(purpose).values()
         return tuple(sorted({view.unit.population for view in views}))
 
+    @cached_property
+    def _view_statements(self) -> Mapping[tuple[str, Access], tuple[str, ...]]:
+        # written once for a build: sqlglot takes longer over them than the guard over a question
+        return {store: tuple(view_sql(table) for table in plan.tables.values()) for store, plan in self.plans.items()}
+
     def view_statements(self, purpose: str, access: Access) -> tuple[str, ...]:
         """The statements by which a worker makes its secure views."""
-        return tuple(view_sql(table) for table in self.plans[purpose, access].tables.values())
+        return self._view_statements[purpose, access]
 
     def store(self, purpose: str, access: Access) -> Path:
         """The one file that a worker of this purpose and access opens."""
@@ -69,6 +75,10 @@ class Serving:
     def snapshot(self, epoch: int) -> str:
         """Build id and stop epoch: what an answer is made on."""
         return f"{self.build.build_id[:16]}+{epoch}"
+
+    def answered(self, snapshot: str) -> bool:
+        """Whether an answer on that snapshot was made from this build, at whatever stop epoch."""
+        return snapshot.partition("+")[0] == self.build.build_id[:16]
 
 
 class CurrentServing:
@@ -84,5 +94,18 @@ class CurrentServing:
         build = published.current(self._stores)
         with self._lock:
             if self._serving is None or self._serving.build.build_id != build.build_id:
-                self._serving = Serving(build, contract_files.load(build.contracts_folder))
+                self._serving = Serving(build, _contracts_of(build))
             return self._serving
+
+
+def _contracts_of(build: PublishedBuild) -> Contracts:
+    """The contracts that the build was made under; BuildFault where their copy is no longer what the manifest says."""
+    contracts = contract_files.load(build.contracts_folder)
+    if contracts.digest != build.manifest.inputs.contracts:
+        raise BuildFault(
+            "PUBLISHED_DAMAGED",
+            "The contracts in the published build are not those that it was built under.",
+            rule="stores are never served under other contracts than their own",
+            hint="edit the working contracts instead, then build with `kai build`",
+        )
+    return contracts

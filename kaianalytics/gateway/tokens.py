@@ -47,6 +47,7 @@ class Session:
     run: int = 0
     approval: str = ""
     rho_per_run: str = ""
+    identity: str = ""  # id of the identity token that it was asked for with: revoking that one ends this one
 
     @property
     def token_id(self) -> str:
@@ -79,7 +80,18 @@ class Tokens:
     def read_session(self, token: str) -> Session:
         """What the purpose token stands for; IdentityRefused if it is forged, expired or of another kind."""
         claims = self._read("kai-purpose", token)
-        fields = ("uid", "purpose", "kind", "kernel", "notebook", "report", "run", "approval", "rho_per_run")
+        fields = (
+            "uid",
+            "purpose",
+            "kind",
+            "kernel",
+            "notebook",
+            "report",
+            "run",
+            "approval",
+            "rho_per_run",
+            "identity",
+        )
         return Session(session_id=claims["jti"], user=claims["sub"], **{name: claims[name] for name in fields})
 
     def _mint(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import string
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any, NoReturn
 
@@ -189,7 +190,9 @@ class Walk:
             hint = "write the view's plain name"
             self.refuse("QUALIFIED_NAME", "A table is named with a schema or a database", hint)
         if name not in scope and name not in self._known:
-            hint = f"the views of this purpose: {', '.join(sorted(self._known.values())) or 'none'}"
+            near = get_close_matches(name, self._known, n=1)
+            meant = f"perhaps `{self._known[near[0]]}`; " if near else ""
+            hint = f"{meant}`kai.datasets()` lists the views of this purpose"
             self.refuse("UNKNOWN_VIEW", f"There is no view {_said(node['table_name'])} for this purpose", hint)
         if name not in scope:
             self.views.add(self._known[name])

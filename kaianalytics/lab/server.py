@@ -6,7 +6,11 @@ So this manager knows no other names at all: each of its doors ends at `_find_sp
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
+from jupyter_client.manager import KernelManager
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 
 from kaianalytics.lab.kernelspecs import PREFIX, PROVISIONER
 
@@ -29,3 +33,14 @@ class KaiKernelSpecs(KernelSpecManager):
         if spec.metadata.get("kernel_provisioner") != expected:
             raise NoSuchKernel(kernel_name)
         return spec
+
+
+class KaiKernels(AsyncMappingKernelManager):
+    """The server's kernels, of which a refused one is forgotten."""
+
+    async def _add_kernel_when_ready(
+        self, kernel_id: str, km: KernelManager, kernel_awaitable: Awaitable[object]
+    ) -> None:
+        """Jupyter's own, which keeps a kernel that did not start as pending: then the server can't end any more."""
+        await super()._add_kernel_when_ready(kernel_id, km, kernel_awaitable)
+        self._pending_kernels.pop(kernel_id, None)

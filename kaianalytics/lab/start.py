@@ -18,6 +18,12 @@ from typing import Any
 from kaianalytics.lab import environment
 from kaianalytics.lab.kernelspecs import PREFIX
 
+# Lab's settings where a person has chosen no other; a fresh kernel's first completion takes longer than Lab's second
+DEFAULTS = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+    "@jupyterlab/completer-extension:manager": {"providerTimeout": 5000},
+}
+
 
 @dataclass(frozen=True)
 class LabFacts:
@@ -73,8 +79,7 @@ def write_configuration(facts: LabFacts) -> None:
     for folder in (facts.jupyter, facts.jupyter / "config", facts.jupyter / "runtime", _settings_folder(facts)):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _configuration_file(facts).write_text(json.dumps(configuration(facts), indent=2), encoding="utf-8")
-    silent = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
-    (_settings_folder(facts) / "overrides.json").write_text(json.dumps(silent, indent=2), encoding="utf-8")
+    (_settings_folder(facts) / "overrides.json").write_text(json.dumps(DEFAULTS, indent=2), encoding="utf-8")
 
 
 def configuration(facts: LabFacts) -> dict[str, Any]:
@@ -89,6 +94,7 @@ def configuration(facts: LabFacts) -> dict[str, Any]:
             "allow_root": os.geteuid() == 0,
             "terminals_enabled": False,
             "kernel_spec_manager_class": "kaianalytics.lab.server.KaiKernelSpecs",
+            "kernel_manager_class": "kaianalytics.lab.server.KaiKernels",
             "jpserver_extensions": {"jupyter_server_terminals": False, "jupyter_lsp": False},
         },
         "MultiKernelManager": {"default_kernel_name": kernels[0] if kernels else ""},

@@ -137,7 +137,7 @@ def _unit_sentences(view: StatisticsView, cells: int) -> tuple[str, ...]:
     sentences = [f"Rows without {unit} are left out."] if _may_miss_unit(view) else []
     if groups < cells:
         sentences.append(
-            f"At most {groups} of the {cells} groups per {unit}: further ones are left out, by a fixed hash."
+            f"Each {unit} counts in at most {groups} of the {cells} groups; further ones are left out, by a fixed hash."
         )
     return tuple(sentences)
 
@@ -149,7 +149,8 @@ def _may_miss_unit(view: StatisticsView) -> bool:
 def _sentence(view: StatisticsView, aggregate: Aggregate, bounds: ValueBounds | None) -> str:
     unit, rows = view.unit.column, view.contribution.rows_per_group
     if bounds is None:
-        return f"{aggregate.name}: at most {rows} rows per {unit} and group are counted; further ones are left out."
+        counted = "1 row is" if rows == 1 else f"{rows} rows are"
+        return f"{aggregate.name}: at most {counted} counted per {unit} and group; further ones are left out."
     low, high = (_EXACT.multiply(limit, bounds.step) for limit in sum_limits(bounds, rows))
     return (
         f"{aggregate.name}: values are limited to {bounds.lower:f} … {bounds.upper:f} in steps of {bounds.step:f}, "

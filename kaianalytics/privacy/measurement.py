@@ -16,7 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-import opendp.prelude as dp
+# not opendp.prelude: it also imports the extras (scikit-learn, Polars), which takes longer than all of these
+from opendp.accuracy import discrete_gaussian_scale_to_accuracy
+from opendp.domains import atom_domain, vector_domain
+from opendp.measurements import make_gaussian
+from opendp.metrics import l2_distance
+from opendp.mod import Measurement as Mechanism
+from opendp.mod import enable_features
 
 from kaianalytics.errors import Fault
 from kaianalytics.privacy.bounding import BoundedColumn
@@ -24,7 +30,7 @@ from kaianalytics.privacy.loss import RHO_UNITS, PrivacyLoss
 from kaianalytics.privacy.refusals import unsupported
 from kaianalytics.privacy.statement import TOTAL_LIMIT
 
-dp.enable_features("contrib")
+enable_features("contrib")
 
 MAX_SHARE = PrivacyLoss.of(10)  # beyond it the noise protects nobody: ε is above 33 at δ = 10⁻⁶
 MAX_SCALE = 2.0**52  # with totals below 2⁶², sums with noise stay far inside 64 bits
@@ -42,7 +48,7 @@ class Noise:
     column: BoundedColumn
     scale: float
     loss: PrivacyLoss
-    mechanism: dp.Measurement = field(repr=False, compare=False)
+    mechanism: Mechanism = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -99,12 +105,12 @@ def _noise(column: BoundedColumn, share: PrivacyLoss) -> Noise:
     raise _out_of_range("ask with another rho")
 
 
-def _gaussian(scale: float) -> dp.Measurement:
-    vectors = dp.vector_domain(dp.atom_domain(T="i64"))
-    return dp.m.make_gaussian(vectors, dp.l2_distance(T="f64"), scale=scale)
+def _gaussian(scale: float) -> Mechanism:
+    vectors = vector_domain(atom_domain(T="i64"))
+    return make_gaussian(vectors, l2_distance(T="f64"), scale=scale)
 
 
-def _proved(mechanism: dp.Measurement, l2: int) -> PrivacyLoss:
+def _proved(mechanism: Mechanism, l2: int) -> PrivacyLoss:
     """OpenDP's ρ for this sensitivity, exactly, rounded up to whole units."""
     distance = float(l2)
     if distance < l2:  # a float beyond 2⁵³ may have lost the last bits
@@ -115,7 +121,7 @@ def _proved(mechanism: dp.Measurement, l2: int) -> PrivacyLoss:
 
 def _accuracy(scale: float) -> int:
     if scale <= _EXACT_ACCURACY_SCALE:
-        return int(dp.discrete_gaussian_scale_to_accuracy(scale, 1 - CONFIDENCE))
+        return int(discrete_gaussian_scale_to_accuracy(scale, 1 - CONFIDENCE))
     return math.ceil(_Z * scale) + 1
 
 

@@ -4,21 +4,24 @@ Laws:
 1. What is published is what was approved: apart from the one injected cell, the executed notebook's source has the
    passport's digest.
 2. A run with an error in any cell is never published.
-3. A report is published once, by one rename of a finished folder; nobody sees half of it.
-4. The page fetches nothing and runs no script: its own content security policy says so, and charts are images.
+3. A report is published once, by one rename of a finished folder; nobody sees half of it. A page that a crash left
+   without its event is put aside at the next start.
+4. The page fetches nothing and runs no script: its own content security policy says so, charts are images, and what
+   the notebook wrote as HTML is cleaned.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from kaianalytics.errors import Fault, ReviewRefused
 from kaianalytics.policy.purpose import Purposes
+from kaianalytics.publishing.cleaning import clean_html
 from kaianalytics.review.passport import INJECTED_TAG, Passport, read_source
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -67,6 +70,8 @@ def render(executed: Mapping[str, Any], passport: Passport, provenance: Provenan
         template_file="report.html.j2",
         extra_template_basedirs=[str(TEMPLATES)],
         exclude_input=True,
+        sanitize_html=True,
+        filters={"clean_html": clean_html},
     )
     # through text, for `reads` joins sources and outputs that are kept as lists of lines
     text = json.dumps({**executed, "cells": _without_injected(executed)})
@@ -97,6 +102,23 @@ def publish(reports: Path, html: str, passport: Passport, provenance: Provenance
     aside.rename(final)
     _point_latest(shelf, final)
     return final / "report.html"
+
+
+def withdraw_unrecorded(reports: Path, recorded: Collection[tuple[str, int]]) -> tuple[Path, ...]:
+    """Put aside each page whose run the records do not have as published, and return where they were (law 3).
+
+    The page appears before its event is committed, so that no event lacks its page; a crash between the two leaves one.
+    """
+    pages = sorted(path for path in reports.glob("*/run-*") if path.is_dir())
+    known = {reports / report / f"run-{run:06d}" for report, run in recorded}
+    withdrawn = tuple(page for page in pages if page not in known)
+    for page in withdrawn:
+        page.rename(page.with_name(f".unrecorded-{page.name}-{page.stat().st_ino}"))
+        if kept := [other for other in pages if other.parent == page.parent and other in known]:
+            _point_latest(page.parent, kept[-1])
+        else:
+            (page.parent / "latest").unlink(missing_ok=True)
+    return withdrawn
 
 
 def _point_latest(shelf: Path, final: Path) -> None:

@@ -165,6 +165,18 @@ def latest_passport(view: Reading, report: str) -> StoredPassport | None:
     return _newest(view, report, "")
 
 
+def demand_unrevoked(view: Reading, passport_id: str) -> None:
+    """ReviewRefused PASSPORT_REVOKED unless the passport is there and was not revoked."""
+    found = passport(view, passport_id)
+    if found is None or found.revoked_at is not None:
+        raise ReviewRefused(
+            "PASSPORT_REVOKED",
+            "The approval that this run rests on was revoked.",
+            rule="an approval is verified at every run, and at each of its questions",
+            hint="submit the notebook again with `kai submit`",
+        )
+
+
 def revoke_passport(tx: Transaction, passport_id: str) -> None:
     """Ends a passport; ReviewRefused PASSPORT_UNKNOWN or PASSPORT_REVOKED."""
     found = passport(tx, passport_id)

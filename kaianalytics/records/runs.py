@@ -47,13 +47,7 @@ def finish(tx: Transaction, run_id: int, state: Literal["published", "failed"], 
     """Ends a leased run with what it published or why it failed; ReviewRefused RUN_FINISHED if it has ended."""
     end = {"finished_at": tx.at, "state": state, "publication": json_text(publication)}
     if not tx.update(runs, {"id": run_id}, {"state": LEASED}, **end):
-        known = get(tx, run_id)
-        raise ReviewRefused(
-            "RUN_FINISHED",
-            f"Run {run_id} is {known.state} already.",
-            rule="a run is published once, or failed",
-            hint="start another run",
-        )
+        raise _finished(get(tx, run_id))
 
 
 def get(view: Reading, run_id: int) -> Run:
@@ -75,11 +69,12 @@ def listing(view: Reading, *, report: str = "", state: str = "") -> tuple[Run, .
 
 @dataclass(frozen=True)
 class Use:
-    """One answer that a run used: the charge that paid for it, by this run or an earlier question, and its loss."""
+    """One answer that a run used: the charge that paid for it, by this run or an earlier question; loss, snapshot."""
 
     charge_id: int
     fresh: bool
     loss: PrivacyLoss
+    snapshot: str
 
 
 def demand_within(view: Reading, run_id: int, loss: PrivacyLoss, allowance: PrivacyLoss) -> None:
@@ -96,7 +91,9 @@ def demand_within(view: Reading, run_id: int, loss: PrivacyLoss, allowance: Priv
 
 
 def note_use(tx: Transaction, run_id: int, charge_id: int, *, fresh: bool) -> None:
-    """Notes once that a run used the answer of a charge, its own or an earlier one's."""
+    """Notes once that a run used the answer of a charge, its own or an earlier one's; RUN_FINISHED after its end."""
+    if (run := get(tx, run_id)).state != LEASED:
+        raise _finished(run)
     known = select(run_uses.c.seq).where(run_uses.c.run_id == run_id, run_uses.c.charge_id == charge_id)
     if tx.one(known) is None:
         tx.insert(run_uses, run_id=run_id, charge_id=charge_id, use=FRESH if fresh else REPEATED)
@@ -104,9 +101,20 @@ def note_use(tx: Transaction, run_id: int, charge_id: int, *, fresh: bool) -> No
 
 def uses(view: Reading, run_id: int) -> tuple[Use, ...]:
     """The answers that a run used, in the order of their charges."""
-    query = select(run_uses.c.charge_id, run_uses.c.use, charges.c.rho_units, charges.c.delta_units)
+    query = select(run_uses.c.charge_id, run_uses.c.use, charges.c.rho_units, charges.c.delta_units, charges.c.snapshot)
     rows = view.rows(query.join(charges).where(run_uses.c.run_id == run_id).order_by(run_uses.c.charge_id))
-    return tuple(Use(row.charge_id, row.use == FRESH, PrivacyLoss(row.rho_units, row.delta_units)) for row in rows)
+    return tuple(
+        Use(row.charge_id, row.use == FRESH, PrivacyLoss(row.rho_units, row.delta_units), row.snapshot) for row in rows
+    )
+
+
+def _finished(run: Run) -> ReviewRefused:
+    return ReviewRefused(
+        "RUN_FINISHED",
+        f"Run {run.id} is {run.state} already.",
+        rule="a run is published once, or failed",
+        hint="start another run",
+    )
 
 
 def _run(row: Row[Any]) -> Run:

@@ -2,7 +2,7 @@
 
 Laws:
 1. The digest covers the source before anything is injected: every cell's kind, tags and text, the purpose tag and the
-   kernelspec. Outputs and execution counts are not source.
+   kernelspec. Outputs and execution counts are not source. What it would not cover, as a pasted picture, is refused.
 2. A source that already holds a cell tagged `injected-parameters` has no digest: such a cell would be replaced at run.
 3. A passport names the notebook digest, the parameters, the kernelspec, the purpose and the digest of the contracts'
    slice. A run is checked against all of them and against the clock; one difference voids it.
@@ -23,6 +23,7 @@ from kaianalytics.errors import ReviewRefused
 from kaianalytics.policy.purpose import Purposes
 
 INJECTED_TAG = "injected-parameters"
+CELL_KINDS = ("code", "markdown")
 RESUBMIT = "submit the notebook again with `kai submit`; a reviewer then sees what changed"
 
 
@@ -64,9 +65,7 @@ def read_source(notebook: Mapping[str, Any], purposes: Purposes) -> NotebookSour
     metadata = notebook.get("metadata")
     cells = notebook.get("cells")
     if not isinstance(metadata, Mapping) or not isinstance(cells, list):
-        raise ReviewRefused(
-            "NOT_A_NOTEBOOK", "This is not a notebook of format 4.", hint="save it from JupyterLab as .ipynb"
-        )
+        raise _not_a_notebook()
     source = NotebookSource(_purpose(metadata, purposes), _kernelspec(metadata), tuple(_cell(cell) for cell in cells))
     if source.kernelspec != kernelspec_for(source.purpose):
         raise ReviewRefused(
@@ -75,6 +74,8 @@ def read_source(notebook: Mapping[str, Any], purposes: Purposes) -> NotebookSour
             rule="the purpose tag and the kernel agree",
             hint=f"choose the kernel `{kernelspec_for(source.purpose)}` or correct the tag `kai.purpose`",
         )
+    if notebook.get("nbformat") != 4:  # of another format the readers downstream take the cells from another place
+        raise _not_a_notebook()
     if any(INJECTED_TAG in cell.tags for cell in source.cells):
         raise ReviewRefused(
             "INJECTED_CELL",
@@ -83,6 +84,12 @@ def read_source(notebook: Mapping[str, Any], purposes: Purposes) -> NotebookSour
             hint="submit the source notebook, not an executed copy of it",
         )
     return source
+
+
+def _not_a_notebook() -> ReviewRefused:
+    return ReviewRefused(
+        "NOT_A_NOTEBOOK", "This is not a notebook of format 4.", hint="save it from JupyterLab as .ipynb"
+    )
 
 
 def kernelspec_for(purpose: str) -> str:
@@ -117,15 +124,29 @@ def _kernelspec(metadata: Mapping[str, Any]) -> str:
 
 
 def _cell(cell: Any) -> Cell:
-    if not isinstance(cell, Mapping):
+    metadata = cell.get("metadata", {}) if isinstance(cell, Mapping) else None
+    if not isinstance(metadata, Mapping):
+        raise _malformed_cell()
+    tags, source = _texts(metadata.get("tags", [])), cell.get("source", "")
+    text = source if isinstance(source, str) else "".join(_texts(source))
+    if cell.get("cell_type") not in CELL_KINDS or cell.get("attachments"):
         raise ReviewRefused(
-            "NOT_A_NOTEBOOK", "A cell of the notebook is malformed.", hint="save it again from JupyterLab"
+            "CELL_NOT_REVIEWABLE",
+            "The notebook holds a raw cell, a pasted picture or a cell of an unknown kind.",
+            rule="what a page shows is what a reviewer read: text and code",
+            hint="write it as a Markdown cell without attachments, or draw it in a code cell",
         )
-    source = cell.get("source", "")
-    metadata = cell.get("metadata", {})
-    tags = metadata.get("tags", []) if isinstance(metadata, Mapping) else []
-    text = "".join(source) if isinstance(source, list) else str(source)
-    return Cell(str(cell.get("cell_type", "")), tuple(sorted(str(tag) for tag in tags)), text)
+    return Cell(cell["cell_type"], tuple(sorted(tags)), text)
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return value
+    raise _malformed_cell()
+
+
+def _malformed_cell() -> ReviewRefused:
+    return ReviewRefused("NOT_A_NOTEBOOK", "A cell of the notebook is malformed.", hint="save it again from JupyterLab")
 
 
 @dataclass(frozen=True)
@@ -179,12 +200,7 @@ class Passport:
             )
         differences = tuple(self._differences(run))
         if differences:
-            raise ReviewRefused(
-                "PASSPORT_VOID",
-                f"`{self.report}` is not what was approved on {self.approved_at[:10]}: {'; '.join(differences)}.",
-                rule="an approval is bound to content, and a change that matters voids it",
-                hint=RESUBMIT,
-            )
+            raise void(self, "; ".join(differences))
 
     def _differences(self, run: Run) -> Sequence[str]:
         checks = (
@@ -195,6 +211,16 @@ class Passport:
             (run.slice_digest == self.slice_digest, "the contracts or the policy behind it changed"),
         )
         return [sentence for holds, sentence in checks if not holds]
+
+
+def void(passport: Passport, differences: str) -> ReviewRefused:
+    """The refusal of what is no longer what was approved, naming what differs."""
+    return ReviewRefused(
+        "PASSPORT_VOID",
+        f"`{passport.report}` is not what was approved on {passport.approved_at[:10]}: {differences}.",
+        rule="an approval is bound to content, and a change that matters voids it",
+        hint=RESUBMIT,
+    )
 
 
 @dataclass(frozen=True)

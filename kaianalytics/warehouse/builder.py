@@ -150,6 +150,7 @@ class _Making:
         file = self.folder / f"{plan.purpose}.{plan.access}.duckdb"
         self.shop.write_store(file, recipes, lambda product: self._tell(f"{plan.purpose} · {plan.access} · {product}"))
         rows = {product: reasons.get(None, 0) for product, reasons in counted.items()}
+        self.shop.sources.demand_unchanged()  # or the verification, which reads them too, would blame the store
         verify(self.shop.con, file, self.shop.expectation(plan, recipes, rows))
         tables = {product: self._stored(plan, product, rows[product]) for product in recipes}
         return StoredFile(plan.purpose, plan.access, file.name, file_digest(file), file.stat().st_size, tables)

@@ -3,7 +3,8 @@
 Laws:
     1. Nothing of it outlives the build: it lives in memory, and what does not fit there spills into the build's own
        folder, which is removed however the build ends.
-    2. A store is attached only while its tables are written, each from the result of its plan's expressions.
+    2. A store is attached only while its tables are written, each from the result of its plan's expressions, or copied
+       from the store of this build that holds the result of the very same ones; each store is verified by itself.
     3. DuckDB's own words stay here: what fails is told by product, as a fault of its source or of the room it needs.
 """
 
@@ -30,7 +31,7 @@ from kaianalytics.warehouse.standing import REASON, UNIT, Question, standing, st
 from kaianalytics.warehouse.tables import Recipe, count_reasons, store_table, values_used
 from kaianalytics.warehouse.verification import StoreExpectation, TableExpectation
 
-_STORE = "store"
+_STORE, _EARLIER = "store", "earlier"
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Workshop:
     as_of: date
     pseudonym_key: Callable[[str], bytes] = field(repr=False)
     _standings: set[str] = field(default_factory=set)
+    _written: dict[str, Path] = field(default_factory=dict)  # SELECT of a table → the first store that holds it
 
     def open_sources(self, plans: tuple[StorePlan, ...]) -> dict[str, Source]:
         """Every source that the plans need: their products, and those that decide who may be in them."""
@@ -102,10 +104,23 @@ class Workshop:
             for product, recipe in recipes.items():
                 tell(product)
                 with told_by(f"`{product}`"):
-                    target = text(table(product, catalog=_STORE))
-                    self.con.execute(f"CREATE TABLE {target} AS {text(store_table(recipe))}")
+                    self._write_table(file, product, text(store_table(recipe)))
         finally:
             self.con.execute(f"DETACH {_STORE}")
+
+    def _write_table(self, file: Path, product: str, select: str) -> None:
+        """The table of one SELECT; copied in its order from an earlier store where that holds the very same."""
+        target = text(table(product, catalog=_STORE))
+        earlier = self._written.setdefault(select, file)
+        if earlier == file:
+            self.con.execute(f"CREATE TABLE {target} AS {select}")
+            return
+        # the two stores of a purpose often hold the same table, and joining and sorting are most of a build's work
+        self.con.execute(f"ATTACH {text(exp.Literal.string(str(earlier)))} AS {_EARLIER} (READ_ONLY)")
+        try:
+            self.con.execute(f"CREATE TABLE {target} AS FROM {text(table(product, catalog=_EARLIER))}")
+        finally:
+            self.con.execute(f"DETACH {_EARLIER}")
 
     def expectation(self, plan: StorePlan, recipes: Mapping[str, Recipe], rows: Mapping[str, int]) -> StoreExpectation:
         """What the verification holds the plan's store against."""

@@ -110,6 +110,16 @@ def test_rows_lie_in_the_order_of_their_unit_and_not_of_the_source(built: tuple[
     assert any(later < earlier for earlier, later in pairwise(places) if abs(later - earlier) == 1)
 
 
+def test_both_stores_of_a_purpose_hold_the_same_rows_in_the_same_order(built: tuple[World, BuildSummary]) -> None:
+    world, _ = built
+    for purpose in ("ads", "surveys"):
+        rows, statistics = (
+            read(store(world, purpose, access), "SELECT * FROM people ORDER BY rowid")
+            for access in ("rows", "statistics")
+        )
+        assert rows and rows == statistics
+
+
 def test_the_steward_is_told_what_was_left_out_and_why(built: tuple[World, BuildSummary]) -> None:
     _, summary = built
     visits = table(summary, "visits")

@@ -53,7 +53,7 @@ def test_a_households_year_agrees_with_its_purchases(sources: Path) -> None:
             FROM read_parquet(? || '/transactions.parquet') GROUP BY household_id
         ) AS y USING (household_id)
     """
-    assert duckdb.sql(check, params=[str(sources), str(sources)]).fetchall() == [(0, 1_559, 2_102)]
+    assert duckdb.connect().execute(check, [str(sources), str(sources)]).fetchall() == [(0, 1_559, 2_102)]
 
 
 def test_the_stores_are_built_by_its_contracts(sources: Path, tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ VIEW = (
     " WHERE NOT EXISTS (SELECT 1 FROM kai_stops AS s WHERE s.unit = t.customer_id)"
 )
 ENDLESS = "SELECT sum(sqrt(a.range + b.range)) FROM range(2000000) AS a, range(2000000) AS b"
-ONE_LONG_CALL = "SELECT max(len(list_sort(list_transform(range(10000000), lambda x: -x)))) FROM range(9)"
+# one scalar call of many seconds, in which the engine heeds no interrupt, and of little memory
+ONE_LONG_CALL = "SELECT levenshtein(repeat('ab', 60000), repeat('ba', 60000))"
 SECRET = "canary-7f3a"
 
 
@@ -62,9 +63,10 @@ def code_of(ask: Callable[[], object]) -> str:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process runs: a zombie that its dead parent left does not."""
+    """Whether a process runs: a zombie does not, once the last of its threads has ended."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+        facts = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return facts[0] not in "ZX" or int(facts[17]) > 1
     except FileNotFoundError:
         return False
 

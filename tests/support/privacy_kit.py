@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 def parsed(sql: str) -> dict[str, Any]:
     """The JSON of `json_serialize_sql`, as the guard hands it on."""
-    (text,) = duckdb.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone() or ("",)
+    ((text,),) = duckdb.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()
     tree: dict[str, Any] = json.loads(text)
     assert tree["error"] is False, tree
     return tree

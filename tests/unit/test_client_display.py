@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from kaianalytics.client.connection import decimal_text
-from kaianalytics.client.display import BudgetTable, DatasetList, ReleaseTable, isolation_sentence
+from kaianalytics.client.display import BudgetTable, DatasetList, ReleaseTable, Shown, isolation_sentence
 from kaianalytics.errors import ContractFault, ContractFaults, Fault, PolicyRefused, Refused
 from kaianalytics.protocol import (
     GUARD_RAILS_ONLY,
@@ -61,6 +61,7 @@ def test_a_sum_that_crossed_as_text_is_a_number_in_the_frame() -> None:
     columns = (ReleaseColumn("cost", "sum", "DECIMAL(18,2)", 0.5),)
     frame = ReleaseTable(replace(RELEASE, columns=columns, rows=(("12.50",),))).to_polars()
     assert frame["cost"].to_list() == [12.5]
+    assert "1,234,512.50 ± 0.5" in repr(ReleaseTable(replace(RELEASE, columns=columns, rows=(("1234512.50",),))))
 
 
 def test_a_release_without_rows_keeps_its_columns() -> None:
@@ -103,12 +104,13 @@ HOSTILE = '<script>alert("x")</script>'
         ReleaseTable(replace(ONE_KEY, rows=((HOSTILE, 1),))),
         ReleaseTable(replace(ONE_KEY, columns=(ReleaseColumn(HOSTILE, "key", "VARCHAR"), ONE_KEY.columns[1]))),
         ReleaseTable(replace(ONE_KEY, bounding=(HOSTILE,))),
+        ReleaseTable(replace(ONE_KEY, bounding=(HOSTILE,))).footnote,
         ReleaseTable(replace(ONE_KEY, snapshot=HOSTILE, isolation=HOSTILE), remaining={HOSTILE: HOSTILE}),
         DatasetList((Dataset(HOSTILE, HOSTILE, (HOSTILE,), ({"name": HOSTILE, "type": HOSTILE},), HOSTILE, HOSTILE),)),
         BudgetTable(Budget(HOSTILE, HOSTILE, (BudgetLine(HOSTILE, "2", "1", "1"),), HOSTILE)),
     ],
 )
-def test_nothing_from_the_wire_is_html(shown: ReleaseTable | DatasetList | BudgetTable) -> None:
+def test_nothing_from_the_wire_is_html(shown: Shown) -> None:
     html = shown._repr_html_()
     assert "<script" not in html
     assert "&lt;script&gt;" in html
@@ -156,7 +158,8 @@ def test_datasets_convert_and_are_found_by_name() -> None:
     assert datasets["sessions"] is entry and datasets[0] is entry and list(datasets) == [entry]
     assert datasets.to_polars().row(0, named=True)["column"] == "device"
     assert datasets.to_polars()["facts"].to_list() == ["keys 4, pseudonym"]
-    assert "device VARCHAR (keys 4, pseudonym)" in repr(datasets)
+    assert "sessions: Visits. Ask with kai.sql. Source written 2026-11-01." in repr(datasets)
+    assert '<td style="text-align:left">keys 4, pseudonym</td>' in datasets._repr_html_()
     with pytest.raises(Refused, match="its views are: sessions"):
         datasets["raw_customers"]
     assert DatasetList(()).to_polars().height == 0

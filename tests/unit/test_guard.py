@@ -110,8 +110,10 @@ def test_a_refusal_never_repeats_the_engines_own_words(guard: Guard) -> None:
         )
 
 
-def test_an_unknown_view_is_answered_with_the_views_there_are(guard: Guard) -> None:
-    assert refusal(guard, "SELECT * FROM session").hint == "the views of this purpose: customers, orders, sessions"
+def test_an_unknown_view_is_answered_with_a_near_one_and_where_to_look(guard: Guard) -> None:
+    lists = "`kai.datasets()` lists the views of this purpose"
+    assert refusal(guard, "SELECT * FROM session").hint == f"perhaps `sessions`; {lists}"
+    assert refusal(guard, "SELECT * FROM weather").hint == lists
 
 
 def test_a_long_name_is_quoted_short_and_on_one_line(guard: Guard) -> None:

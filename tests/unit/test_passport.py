@@ -75,7 +75,7 @@ def test_a_source_given_as_lines_is_the_same_source() -> None:
     [
         (("cells", 1, "source"), "weeks = 5"),
         (("cells", 0, "source"), "# Reach "),
-        (("cells", 0, "cell_type"), "raw"),
+        (("cells", 0, "cell_type"), "code"),
         (("cells", 1, "metadata", "tags"), []),
         (("cells",), NOTEBOOK["cells"][:1]),
         (("cells",), [*NOTEBOOK["cells"], NOTEBOOK["cells"][0]]),
