@@ -19,6 +19,7 @@ from kaianalytics.gateway.enforcement import Enforcement
 from kaianalytics.gateway.guard import Guard
 from kaianalytics.gateway.identity import Doorkeeper
 from kaianalytics.gateway.pool import WorkerPool
+from kaianalytics.gateway.reviewing import Reviewing
 from kaianalytics.gateway.runs import Runs
 from kaianalytics.gateway.serving import CurrentServing
 from kaianalytics.gateway.tokens import Tokens, utc_now
@@ -38,6 +39,7 @@ class Custodian:
     catalogue: Catalogue
     enforcement: Enforcement
     approvals: Approvals
+    reviewing: Reviewing
     runs: Runs
     pool: WorkerPool
 
@@ -121,6 +123,7 @@ def _rooms(context: Context, guard: Guard, pool: WorkerPool) -> Custodian:
         catalogue=Catalogue(context),
         enforcement=Enforcement(context, guard, pool),
         approvals=Approvals(context, doorkeeper),
+        reviewing=Reviewing(context, doorkeeper),
         runs=Runs(context, doorkeeper, tokens),
         pool=pool,
     )
