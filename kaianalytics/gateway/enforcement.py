@@ -39,6 +39,7 @@ from kaianalytics.gateway.pool import SessionWorker, WorkerPool
 from kaianalytics.gateway.process import StoreSpec
 from kaianalytics.gateway.question import Question, prepare, release_payload
 from kaianalytics.gateway.serving import Serving
+from kaianalytics.gateway.spelling import naming_unknown_columns
 from kaianalytics.gateway.tokens import Session
 from kaianalytics.policy.contract import Access
 from kaianalytics.policy.decision import Deny, Permit, Request, decide
@@ -80,7 +81,11 @@ class Enforcement:
             facts = {"sql": sql, "views": list(admitted.views), "grounds": list(permit.grounds)}
             self._record(session, "rows.permitted", **facts)  # 3
             worker, snapshot = self._worker(serving, session, "rows")
-            with worker.run(admitted.sql, DEADLINE_SECONDS, gone=gone) as answer:  # 4
+            columns = serving.columns(session.purpose, admitted.views)
+            with (
+                naming_unknown_columns(admitted.tree, columns),
+                worker.run(admitted.sql, DEADLINE_SECONDS, gone=gone) as answer,  # 4
+            ):
                 arrow = b"".join(answer)
             left = {"rows": answer.outcome.rows, "bytes": len(arrow), "digest": answer.outcome.digest}
             milliseconds = round(answer.outcome.seconds * 1000)

@@ -7,7 +7,7 @@ is published. A new build is noticed at the next question; a session's workers t
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,6 +53,11 @@ class Serving:
         """What statistics may be asked of under a purpose, by view name."""
         tables = self.plans[purpose, "statistics"].tables
         return {name: table.statistics for name, table in tables.items() if table.statistics is not None}
+
+    def columns(self, purpose: str, views: Iterable[str]) -> frozenset[str]:
+        """The columns that these views of a purpose have as rows."""
+        tables = self.plans[purpose, "rows"].tables
+        return frozenset(column.name for view in views if view in tables for column in tables[view].columns)
 
     def populations(self, purpose: str) -> tuple[str, ...]:
         """The populations whose accounts a purpose's statistics are charged to."""
