@@ -10,9 +10,9 @@ as JSON. Every answer carries the snapshot it was made on and the isolation leve
     GET  /v1/budget         purpose token  → Budget
     POST /v1/submissions    identity token → review                   Submission
     GET  /v1/reviews[/id]   identity token → reviews
-    POST /v1/reviews/id/decision  identity token → review             {"action", "note", "expires"}
+    POST /v1/reviews/id/decision  identity token → review             {"action", "note", "weeks"}
     POST /v1/runs           identity token → RunGrant                 {"report", "notebook", "parameters"}
-    POST /v1/runs/id/finish identity token → publication              {"notebook", "failed"}
+    POST /v1/runs/id/finish identity token → publication              {"notebook", "failed", "code"}
     GET  /v1/health         no token
 """
 
@@ -48,7 +48,7 @@ Scalar = str | int | float | bool | None
 
 @dataclass(frozen=True)
 class SessionRequest:
-    """Asks for a purpose token for one kernel; `run` names a leased report run instead of interactive work."""
+    """Asks for a purpose token for one kernel of interactive work; a report's comes with its lease."""
 
     purpose: str
     kernel: str

@@ -10,7 +10,6 @@ from kaianalytics.cli.terminal import console, for_people, open_home, table
 from kaianalytics.custody.keys import Keys
 from kaianalytics.records import audit
 from kaianalytics.records.database import Records
-from kaianalytics.records.verification import verify as verify_records
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The record of every decision.")
 
@@ -20,9 +19,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="The record o
 def verify() -> None:
     """Walk the whole chain, and compare ledger and reviews with what its events say."""
     home = open_home()
-    keys = Keys.load(home)
-    with Records.of(home, keys).reading() as view:
-        found = verify_records(view, keys)
+    found = Records.of(home, Keys.load(home)).verify()
     console.print(f"In order: {found.events} events, each following the one before; {found.charges} charges.")
     for population, loss in found.spent.items():
         console.print(f"Spent of the account of {population}: ρ {loss.rho.normalize():f}.", markup=False)

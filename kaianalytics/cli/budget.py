@@ -172,8 +172,8 @@ def _loss(rho: str) -> PrivacyLoss:
 
 
 def _demand_steward(home: Home, name: str) -> None:
-    roles, contracts = load_roles(home.contracts / "roles.yaml"), load(published.current(home.stores).contracts_folder)
-    if denial := decide_handler(name, contracts, roles, utc_now().date()):
+    roles = load_roles(home.contracts / "roles.yaml")
+    if denial := decide_handler(name, roles, utc_now().date()):
         raise denial.refusal()
     if "steward" not in roles.identities[name].roles:
         raise PolicyRefused(

@@ -99,12 +99,12 @@ class Enforcement:
         serving = self._context.serving()
         with self._recording(session, "statistics", asked.sql):
             admitted = self._admit(serving, asked.sql)  # 1
-            self._permit(serving, session, "statistics", admitted)  # 2
+            permit = self._permit(serving, session, "statistics", admitted)  # 2
             worker, snapshot = self._worker(serving, session, "statistics")
             views = serving.statistics_views(session.purpose)
             question = prepare(admitted, asked, views, session, snapshot)  # 3, 4
             with self._questions.holding(f"{question.charge.question} {snapshot}"):
-                charge_id, released = self._charge_or_find(session, question)  # 5
+                charge_id, released = self._charge_or_find(session, question, permit)  # 5
                 if released is None:
                     exact = worker.fetch(question.bounded.sql, DEADLINE_SECONDS, gone=gone)  # 6
                     noisy = question.measurement.release(question.bounded.assemble(exact))  # 7
@@ -113,9 +113,10 @@ class Enforcement:
                     return self._answer(session, question, payload, charged=True)  # 9
         return self._answer(session, question, released.payload, charged=False)
 
-    def _charge_or_find(self, session: Session, question: Question) -> tuple[int, StoredRelease | None]:
+    def _charge_or_find(self, session: Session, question: Question, permit: Permit) -> tuple[int, StoredRelease | None]:
         """The charge that pays for the answer, and the answer if it was released before."""
-        event = self._context.event(session.user, "statistics.asked", session.session_id, **question.facts)
+        facts = {**question.facts, "grounds": list(permit.grounds)}
+        event = self._context.event(session.user, "statistics.asked", session.session_id, **facts)
         with self._context.records.writing(event) as tx:
             if session.run:
                 reviews.demand_unrevoked(tx, session.approval)

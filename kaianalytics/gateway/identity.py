@@ -41,7 +41,7 @@ class Doorkeeper:
     def handler(self, caller: Identity, role: Role | None = None) -> Handler:
         """The caller's entry in the register as it stands; PolicyRefused unless it holds today, with that role."""
         roles = self._context.roles()
-        denial = decide_handler(caller.user, self._context.serving().contracts, roles, self._context.clock().date())
+        denial = decide_handler(caller.user, roles, self._context.clock().date())
         if denial:
             raise denial.refusal()
         handler = roles.identities[caller.user]

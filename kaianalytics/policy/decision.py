@@ -64,7 +64,7 @@ def purpose_fault(purposes: Purposes, key: str) -> PolicyRefused | None:
     return Deny(reasons).refusal() if reasons else None
 
 
-def decide_handler(identity: str, contracts: Contracts, roles: Roles, today: date) -> Deny | None:
+def decide_handler(identity: str, roles: Roles, today: date) -> Deny | None:
     """The denial of somebody who may handle no data on that day, whatever for; None for a handler in good standing."""
     reasons = tuple(handler_reasons(identity, roles, today))
     return Deny(reasons) if reasons else None

@@ -168,6 +168,7 @@ class Passport:
     author: str
     reviewer: str
     separation: str  # what may be said of author and reviewer being two (law 10 of the design)
+    isolation: str  # the level it was approved under
     notebook_digest: str
     parameters: Mapping[str, Any]
     kernelspec: str

@@ -126,6 +126,7 @@ def test_the_passport_beside_the_page_is_signed_and_names_both_people(walk: Walk
     passport = Passport.from_content(published.with_name("passport.json").read_bytes())
     assert (passport.author, passport.reviewer, passport.report) == ("aiko", "ren", "visits")
     assert "not the separation" in passport.separation
+    assert "guard rails only" in passport.isolation
     provenance = json.loads(published.with_name("provenance.json").read_text(encoding="utf-8"))
     assert provenance["rho_charged"] == "0.002"
     assert len(provenance["releases"]) == 1

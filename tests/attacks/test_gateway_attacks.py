@@ -423,7 +423,7 @@ def test_a_published_page_neither_leaves_itself_nor_loses_its_footer() -> None:
     injected = {**executed["cells"][-1], "id": "i", "metadata": {"tags": ["injected-parameters"]}, "source": "n = 1"}
     shown = {"output_type": "stream", "name": "stdout", "text": "forged beside the parameters"}
     passport = Passport(
-        "r", "R", "service-improvement", "aiko", "ren", "Two.", read_source(executed, PURPOSES).digest, {},
+        "r", "R", "service-improvement", "aiko", "ren", "Two.", "I.", read_source(executed, PURPOSES).digest, {},
         "kai-service-improvement", "s", Conditions("0.1", "1", "weekly"), "2026-11-01T00:00:00+00:00", "2027",
     )  # fmt: skip
     whole = copy.deepcopy({**executed, "cells": [{**injected, "outputs": [shown]}, *executed["cells"]]})

@@ -142,7 +142,8 @@ def report_of(html: str) -> str:
     executed["cells"][1]["outputs"] = [{"output_type": "display_data", "metadata": {}, "data": {"text/html": html}}]
     digest = read_source(executed, PURPOSES).digest
     passport = Passport(
-        "a-report", "A report", "ad-targeting", "aiko", "ren", "Two OS users.", digest, {}, "kai-ad-targeting", "slice",
+        "a-report", "A report", "ad-targeting", "aiko", "ren", "Two OS users.", "Isolation: none.", digest, {},
+        "kai-ad-targeting", "slice",
         Conditions("0.004", "0.2", "weekly"), "2026-11-01T00:00:00+00:00", "2027-11-01T00:00:00+00:00",
     )  # fmt: skip
     provenance = Provenance(1, "2026-11-02 09:00 UTC", "abc+0", "2026-11-01", "Isolation: none.", "0.004", "0", (1,))

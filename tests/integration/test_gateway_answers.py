@@ -120,3 +120,4 @@ def test_sixteen_at_one_time_with_budget_for_five_get_exactly_five(world: World)
     assert (purpose["spent"], purpose["remaining"]) == ("0.005", "0.0009")
     charged = [event for event in world.events("statistics.asked") if event.facts().get("outcome") == "charged"]
     assert sum(event.facts()["rho_units"] for event in charged) == 5 * PrivacyLoss.of("0.001").rho_units
+    assert all("is open" in " ".join(event.facts()["grounds"]) for event in charged)  # a decision carries its reasons

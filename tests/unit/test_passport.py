@@ -36,6 +36,7 @@ PASSPORT = Passport(
     author="aiko",
     reviewer="ren",
     separation="",
+    isolation="",
     notebook_digest=SOURCE.digest,
     parameters={"weeks": 4},
     kernelspec="kai-ad-targeting",

@@ -46,8 +46,8 @@ EXECUTED: dict[str, Any] = {
 }
 SOURCE = read_source({**EXECUTED, "cells": [EXECUTED["cells"][0], EXECUTED["cells"][2]]}, PURPOSES)
 PASSPORT = Passport(
-    "audience-reach", f"Reach {HOSTILE}", "ad-targeting", "aiko", "ren", "Two OS users.", SOURCE.digest, {},
-    "kai-ad-targeting", "slice", Conditions("0.004", "0.2", "weekly"), "2026-11-01T00:00:00+00:00",
+    "audience-reach", f"Reach {HOSTILE}", "ad-targeting", "aiko", "ren", "Two OS users.", "Isolation: none.",
+    SOURCE.digest, {}, "kai-ad-targeting", "slice", Conditions("0.004", "0.2", "weekly"), "2026-11-01T00:00:00+00:00",
     "2027-11-01T00:00:00+00:00",
 )  # fmt: skip
 PROVENANCE = Provenance(7, "2026-11-02 09:00 UTC", "abc+0", "2026-11-01", "Isolation: none.", "0.004", "0", (1, 2))
