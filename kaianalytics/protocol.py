@@ -6,6 +6,8 @@ as JSON. Every answer carries the snapshot it was made on and the isolation leve
     POST /v1/sessions       identity token → purpose token            SessionRequest → SessionGrant
     POST /v1/sql            purpose token  → Arrow IPC stream         {"sql"}
     POST /v1/statistics     purpose token  → StatisticsAnswer         StatisticsRequest
+    POST /v1/statistics/plan purpose token → StatisticsPlan           StatisticsRequest, the price optional with `accuracy`
+    GET  /v1/releases       purpose token  → {"releases": [Release as recorded]}   ?view=&contains=
     GET  /v1/datasets       purpose token  → {"datasets": [Dataset]}
     GET  /v1/budget         purpose token  → Budget
     POST /v1/submissions    identity token → review                   Submission
@@ -19,9 +21,9 @@ as JSON. Every answer carries the snapshot it was made on and the isolation leve
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from kaianalytics.errors import (
     BudgetRefused,
@@ -107,28 +109,45 @@ class Budget:
 
 @dataclass(frozen=True)
 class StatisticsRequest:
-    """One question and what it may cost: `rho` is a decimal string, and required."""
+    """One question, exactly one price, and if wanted the analyst's own bounds and lookup tables.
+
+    The price is `rho` or `epsilon` (decimal strings), or `accuracy`: a half-width at 95%, as a decimal string or, with
+    `size`, as a percentage of it ("5%"); one for all figures, or by the figure's name. Of a mean or a quantile, `size`
+    is the number of rows that it rests on. `bounds` is "private" (found from the data, at a part of the price), or
+    limits within the contract's: {"rows": n}, {"groups": n, "rows_per_group": n}, {"norm": n} and, with any of them
+    or alone, {"values": {column: [lower, upper]}}. `tables` are small tables of the analyst's own, which count as
+    public: {name: {column: [values]}}.
+    """
 
     sql: str
-    rho: str
+    rho: str | None = None
+    epsilon: str | None = None
+    accuracy: str | Mapping[str, str] | None = None
+    size: str | None = None
+    bounds: str | Mapping[str, Any] | None = None
+    tables: Mapping[str, Mapping[str, Sequence[Scalar]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ReleaseColumn:
-    """One column of a release: a key, or a noisy figure with its half-width at 95% confidence."""
+    """One column of a release: a key, or a noisy figure; `role` as in `privacy.query`, `type` as in a contract."""
 
     name: str
-    role: Literal["key", "count", "sum"]
+    role: str  # "key", or "count", "sum", "mean", "variance", "deviation", "quantile", "top", "ratio"
     type: str
-    half_width: float | None = None
+    nonnegative: bool = False  # cannot be below zero in truth: a figure that is, is noise
 
 
 @dataclass(frozen=True)
 class Release:
-    """A recorded statistical answer: keys, noisy figures, their error bars, and what it cost.
+    """A recorded statistical answer: keys, noisy figures with their error bars, what they rest on and what they cost.
 
-    `rows` are in the order of the key domain. `half_width` is at 95% and counts privacy noise alone, not sampling and
-    not the bias of bounding, which `bounding` names in sentences.
+    `margins[i][j]` is the half-width at 95% of figure j in row i (None: a key, or not known), `supports[i][j]` the
+    noisy number of rows that it rests on (None where that says nothing). Both count privacy noise alone, not sampling,
+    and not the bias of bounding, which `bounding` names in sentences; `notes` say what else a reader should know.
+    `windows` are the first days of the windows read, none where the unit is the whole customer. `bounds` are the bounds
+    that were chosen, and with `bounds="private"` what choosing them cost and found. `certificate` lets anyone recompute
+    the claim without the data.
     """
 
     release_id: int
@@ -138,9 +157,17 @@ class Release:
     isolation: str
     columns: tuple[ReleaseColumn, ...]
     rows: tuple[tuple[Scalar, ...], ...]
+    margins: tuple[tuple[float | None, ...], ...]
+    supports: tuple[tuple[float | None, ...], ...]
     bounding: tuple[str, ...]
+    notes: tuple[str, ...]
     rho: str
     delta: str
+    epsilon: str  # for people, at `epsilon_delta`
+    epsilon_delta: str
+    windows: tuple[str, ...] = ()
+    bounds: Mapping[str, Any] = field(default_factory=dict)
+    certificate: Mapping[str, Any] = field(default_factory=dict)
     confidence: float = 0.95
 
     def to_json(self) -> dict[str, Any]:
@@ -150,9 +177,42 @@ class Release:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Release:
         """The release that `to_json` wrote."""
+        tables = {name: tuple(tuple(row) for row in data[name]) for name in ("rows", "margins", "supports")}
+        lists = {name: tuple(data[name]) for name in ("bounding", "notes", "windows")}
         columns = tuple(ReleaseColumn(**column) for column in data["columns"])
-        rows = tuple(tuple(row) for row in data["rows"])
-        return cls(**{**data, "columns": columns, "rows": rows, "bounding": tuple(data["bounding"])})
+        return cls(**{**data, **tables, **lists, "columns": columns})
+
+
+@dataclass(frozen=True)
+class FigurePlan:
+    """What one figure's error bar would be; None where it depends on the answer and no size was stated."""
+
+    name: str
+    role: str
+    half_width: float | None
+
+
+@dataclass(frozen=True)
+class StatisticsPlan:
+    """What a question would cost and how exact it would be, found without reading data."""
+
+    rho: str  # per window
+    account_rho: str  # what the population's account is charged: w² times that, for w windows
+    delta: str
+    epsilon: str
+    epsilon_delta: str
+    figures: tuple[FigurePlan, ...]
+    cells: int | None  # None: the keys are unknown beforehand
+    windows: tuple[str, ...]
+    bounding: tuple[str, ...]
+    threshold: int | None  # distinct units that an unknown key needs to be shown
+    questions_left: int  # how many more such questions the tightest allowance covers
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> StatisticsPlan:
+        """The plan that `asdict` wrote."""
+        figures = tuple(FigurePlan(**figure) for figure in data["figures"])
+        return cls(**{**data, "figures": figures, "windows": tuple(data["windows"]), "bounding": tuple(data["bounding"])})
 
 
 @dataclass(frozen=True)

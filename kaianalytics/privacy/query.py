@@ -1,224 +1,248 @@
-"""A statistical question as a value: COUNT(*) and SUM over one view, filtered and grouped by declared keys.
+"""A statistical question as a value: a source, its keys, the measures that get noise, and what is made of them after.
 
-Laws: a `StatisticsQuery` is checked where it is born, so an unanswerable one can't exist; every key has a declared
-domain, every sum has declared bounds, no identifier is touched, every literal is of its column's type; `lower` adds
-nothing that the statement doesn't say, and refuses, by code, whatever it doesn't know how to prove private.
+Laws: a `StatisticsQuery` is checked where it is born, so an unanswerable one can't exist; noise is added to measures
+alone, and everything in `select`, `having` and `order` is computed from noisy measures and public keys, so that it
+costs nothing more; no identifier is read but to join along a declared relationship.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal
 
-from kaianalytics.privacy.filtering import mistyped, predicate_of
-from kaianalytics.privacy.predicate import (
-    LITERAL_TYPES,
-    Comparison,
-    Constant,
-    Flag,
-    Leaf,
-    Membership,
-    Missing,
-    Pattern,
-    Predicate,
-    leaves,
-)
-from kaianalytics.privacy.refusals import quoted, unsupported
-from kaianalytics.privacy.scope import Scope, askable, askable_names, scope_of
-from kaianalytics.privacy.syntax import (
-    alias_of,
-    column_path,
-    constant,
-    function_call,
-    kind,
-    read,
-    same_name,
-    sequence,
-    the_select,
-)
-from kaianalytics.privacy.unit import StatisticsColumn, StatisticsView
+from kaianalytics.privacy.expression import ColumnOf, Expression
+from kaianalytics.privacy.unit import KeyValue, PrivacyUnit, StatisticsView, ValueBounds
 
-MAX_AGGREGATES = 20
+MAX_MEASURES = 40
+MAX_FIGURES = 40
+
+
+# --- where rows come from
+
+
+@dataclass(frozen=True)
+class Relation:
+    """One view, or one small table of the analyst's own (`rows`), which counts as public."""
+
+    view: StatisticsView
+    rows: tuple[tuple[KeyValue | Decimal, ...], ...] | None = None  # in the order of the view's columns
+
+
+@dataclass(frozen=True)
+class Join:
+    """How the relation at the same place, one further, is attached: pairs (an earlier column, its own), all equal.
+
+    `where` is a further condition of the join itself. `unique` says that each earlier row meets at most one of its
+    rows, so that a join multiplies nothing.
+    """
+
+    kind: Literal["inner", "left"]
+    on: tuple[tuple[ColumnOf, ColumnOf], ...]
+    where: Expression | None
+    unique: bool
+
+
+@dataclass(frozen=True)
+class Source:
+    """The relations of a question: the first, and each further one with its join (`joins[i]` attaches i + 1).
+
+    `unit` is the place of the relation whose rows name the privacy unit; other relations with units of the same
+    population are joined on the unit as well, whatever `on` says.
+    """
+
+    relations: tuple[Relation, ...]
+    joins: tuple[Join, ...]
+    unit: int
+
+    def __post_init__(self) -> None:
+        if len(self.joins) != len(self.relations) - 1:
+            raise ValueError("each relation after the first has one join")
+        if self.relations[self.unit].view.unit is None:
+            raise ValueError("a question is about units")
+
+    @property
+    def view(self) -> StatisticsView:
+        """The view whose unit and bounds hold for the question."""
+        return self.relations[self.unit].view
+
+    @property
+    def privacy_unit(self) -> PrivacyUnit:
+        """Whose presence is hidden."""
+        unit = self.view.unit
+        assert unit is not None  # checked when the source was born
+        return unit
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether one row of the unit's view may become several."""
+        return self.unit != 0 or not all(join.unique for join in self.joins)
+
+
+# --- what is grouped by, and what is measured
 
 
 @dataclass(frozen=True)
 class Key:
-    """A grouping column, and the name under which the answer shows it."""
+    """A grouping expression, and every value it can show; `domain` None: unknown, found by a noisy threshold."""
 
-    column: str
-    name: str
+    expression: Expression
+    domain: tuple[KeyValue, ...] | None
 
 
 @dataclass(frozen=True)
-class Aggregate:
-    """A count of rows, or the sum of one column, and the name under which the answer shows it."""
+class Measure:
+    """One number per cell (`tree`, `top` and `histogram`: several) that is bounded per unit and gets noise.
 
-    function: Literal["count", "sum"]
+    rows      rows for which `where` is true
+    units     distinct units among them
+    sum       of `expression` within `bounds`, less `centre` in each row; missing values add nothing
+    tree      counts of `expression` in the leaves of a tree over `bounds`, level by level, for quantiles
+    histogram counts of `expression` in the bins between `edges`
+    top       the `size` most frequent of the values `domain` of `expression`, without their counts
+
+    `weighed_by` names the measure (its place) whose bound per unit this one shares: the two parts of a mean are kept or
+    scaled down together, for else their ratio would be off.
+    """
+
+    kind: Literal["rows", "units", "sum", "tree", "histogram", "top"]
+    expression: Expression | None = None
+    bounds: ValueBounds | None = None
+    centre: Decimal = Decimal(0)
+    where: Expression | None = None
+    edges: tuple[Decimal, ...] = ()
+    domain: tuple[KeyValue, ...] = ()
+    size: int = 0
+    weighed_by: int | None = None
+
+
+# --- what is made of them after the noise
+
+
+@dataclass(frozen=True)
+class Of:
+    """The noisy value of a measure in this cell; `item` picks one of a histogram's bins."""
+
+    measure: int
+    item: int = 0
+    kind: str = field(default="of", init=False, repr=False)
+
+
+@dataclass(frozen=True)
+class QuantileOf:
+    """A quantile of a tree measure in this cell."""
+
+    measure: int
+    fraction: Decimal
+    kind: str = field(default="quantile", init=False, repr=False)
+
+
+@dataclass(frozen=True)
+class TopOf:
+    """The value at one rank of a top measure in this cell, 0 the first."""
+
+    measure: int
+    rank: int
+    kind: str = field(default="top", init=False, repr=False)
+
+
+@dataclass(frozen=True)
+class KeyOf:
+    """The value of a key in this cell, by its place."""
+
+    key: int
+    kind: str = field(default="key", init=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A constant."""
+
+    value: Decimal
+    kind: str = field(default="number", init=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A constant that is no number: a text, a truth value, a date, NULL."""
+
+    value: KeyValue
+    kind: str = field(default="constant", init=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Apply:
+    """An operation after the noise: + - * / negate abs sqrt round floor ceil least greatest coalesce nullif,
+    = <> < <= > >= and or not is_null, case (condition, value, …, else)."""
+
+    operation: str
+    arguments: tuple[After, ...]
+    kind: str = field(default="apply", init=False, repr=False)
+
+
+After = Of | QuantileOf | TopOf | KeyOf | Number | Constant | Apply
+FigureRole = Literal["count", "sum", "mean", "variance", "deviation", "quantile", "top", "ratio"]
+
+
+@dataclass(frozen=True)
+class KeyColumn:
+    """A key in the answer, under its name."""
+
     name: str
-    column: str | None = None
+    key: int
 
-    def __post_init__(self) -> None:
-        if (self.function == "sum") != (self.column is not None):
-            raise ValueError("a sum has a column, a count has none")
+
+@dataclass(frozen=True)
+class Figure:
+    """A column of noisy figures in the answer. `support` is the measure that counts the rows it rests on."""
+
+    name: str
+    role: FigureRole
+    value: After
+    support: int | None = None
+    whole: bool = False  # shown as a whole number
+    negative: bool = False  # whether it can be below zero in truth
+
+
+@dataclass(frozen=True)
+class Ordering:
+    """One term of ORDER BY."""
+
+    value: After
+    descending: bool
+    nulls_first: bool
 
 
 @dataclass(frozen=True)
 class StatisticsQuery:
-    """One question of one view, in the order of its SELECT; QueryUnsupported when it can't be proved private."""
+    """One question, in the order of its SELECT."""
 
-    view: StatisticsView
-    select: tuple[Key | Aggregate, ...]
-    where: Predicate | None = None
+    source: Source
+    where: Expression | None
+    keys: tuple[Key, ...]
+    measures: tuple[Measure, ...]
+    select: tuple[KeyColumn | Figure, ...]
+    having: After | None = None
+    order: tuple[Ordering, ...] = ()
+    limit: int | None = None
+    offset: int = 0
 
     def __post_init__(self) -> None:
-        _check_names(self)
-        for key in self.keys:
-            _check_key(self.view, key.column)
-        for aggregate in self.aggregates:
-            _check_aggregate(self.view, aggregate)
-        for leaf in () if self.where is None else leaves(self.where):
-            _check_leaf(self.view, leaf)
+        if not self.measures or not self.figures:
+            raise ValueError("a question measures something and shows it")
+        if any(m.weighed_by is not None and not 0 <= m.weighed_by < len(self.measures) for m in self.measures):
+            raise ValueError("a measure is weighed by a measure of the same question")
 
     @property
-    def keys(self) -> tuple[Key, ...]:
-        """The grouping columns, in the order of the SELECT."""
-        return tuple(item for item in self.select if isinstance(item, Key))
+    def figures(self) -> tuple[Figure, ...]:
+        """The noisy columns, in the order of the SELECT."""
+        return tuple(item for item in self.select if isinstance(item, Figure))
 
     @property
-    def aggregates(self) -> tuple[Aggregate, ...]:
-        """The counts and sums, in the order of the SELECT."""
-        return tuple(item for item in self.select if isinstance(item, Aggregate))
+    def unknown(self) -> bool:
+        """Whether some key's values are not public, so that a noisy threshold finds them."""
+        return any(key.domain is None for key in self.keys)
 
 
-def lower(tree: Mapping[str, Any], views: Mapping[str, StatisticsView]) -> StatisticsQuery:
-    """The question that an admitted statement asks of one of `views`; QueryUnsupported, with the way on, for all else.
-
-    `tree` is the whole JSON object of DuckDB's `json_serialize_sql`, as the guard admitted it.
-    """
-    fields = (
-        "type",
-        "select_list",
-        "from_table",
-        "where_clause",
-        "group_expressions",
-        "group_sets",
-        "aggregate_handling",
-    )
-    _, items, source, where, groups, group_sets, handling = read(the_select(tree), *fields)
-    scope = scope_of(source, views)
-    select = tuple(_selected(item, scope) for item in sequence(items))
-    # Forced aggregates are GROUP BY ALL: whatever is selected is grouped by.
-    if (handling, groups, group_sets) != ("FORCE_AGGREGATES", [], []):
-        _check_groups(select, _grouped(groups, group_sets, handling, select, scope))
-    return StatisticsQuery(scope.view, select, None if where is None else predicate_of(where, scope))
-
-
-def _selected(node: Any, scope: Scope) -> Key | Aggregate:
-    if kind(node) == "COLUMN_REF":
-        column = scope.column(column_path(node))
-        return Key(column.name, alias_of(node) or column.name)
-    if kind(node) == "FUNCTION" and node.get("is_operator") is False:
-        return _aggregate(node, scope)
-    codes = {
-        "STAR": "STAR_UNSUPPORTED",
-        "SUBQUERY": "SUBQUERY_UNSUPPORTED",
-        "VALUE_PARAMETER": "PARAMETER_UNSUPPORTED",
-    }
-    window = isinstance(node, Mapping) and node.get("class") == "WINDOW"
-    raise unsupported("WINDOW_UNSUPPORTED" if window else codes.get(kind(node), "EXPRESSION_UNSUPPORTED"))
-
-
-def _aggregate(node: Any, scope: Scope) -> Aggregate:
-    name, arguments = function_call(node)
-    if name == "count_star" and not arguments:
-        return Aggregate("count", alias_of(node) or "count_star()")
-    if name == "count":
-        raise unsupported("COUNT_OF_COLUMN")
-    if name != "sum":
-        raise unsupported("AGGREGATE_UNSUPPORTED", function=quoted(name))
-    if len(arguments) != 1 or kind(arguments[0]) != "COLUMN_REF" or alias_of(arguments[0]):
-        raise unsupported("SUM_OF_EXPRESSION")
-    column = scope.column(column_path(arguments[0]))
-    return Aggregate("sum", alias_of(node) or f"sum({column.name})", column.name)
-
-
-def _grouped(groups: Any, sets: Any, handling: Any, select: Sequence[Key | Aggregate], scope: Scope) -> frozenset[str]:
-    # One set of all expressions is a plain GROUP BY; any other is ROLLUP, CUBE, GROUPING SETS or ().
-    plain = isinstance(groups, list) and sets == ([list(range(len(groups)))] if groups else [])
-    if not plain or handling != "STANDARD_HANDLING":
-        raise unsupported("GROUPING_SETS_UNSUPPORTED")
-    return frozenset(_group(node, select, scope) for node in groups)
-
-
-def _group(node: Any, select: Sequence[Key | Aggregate], scope: Scope) -> str:
-    if kind(node) == "COLUMN_REF" and not alias_of(node):
-        path = column_path(node)
-        aliased = [item for item in select if isinstance(item, Key) and same_name(item.name, path[0])]
-        # As in DuckDB, a column of the view comes before an alias of the SELECT.
-        if len(path) == 1 and aliased and not scope.has(path[0]):
-            return aliased[0].column
-        return scope.column(path).name
-    if kind(node) == "VALUE_CONSTANT":
-        item = _at_position(constant(node), select)
-        if isinstance(item, Key):
-            return item.column
-    raise unsupported("GROUP_EXPRESSION")
-
-
-def _at_position(literal: tuple[str, str], select: Sequence[Key | Aggregate]) -> Key | Aggregate | None:
-    literal_kind, text = literal
-    numbers = {str(number): item for number, item in enumerate(select, start=1)}
-    return numbers.get(text) if literal_kind == "INTEGER" else None
-
-
-def _check_groups(select: Sequence[Key | Aggregate], grouped: frozenset[str]) -> None:
-    keys = [item.column for item in select if isinstance(item, Key)]
-    for column in keys:
-        if column not in grouped:
-            raise unsupported("COLUMN_UNGROUPED", column=quoted(column))
-    for column in sorted(grouped.difference(keys)):
-        raise unsupported("KEY_NOT_SELECTED", column=quoted(column))
-
-
-def _check_names(query: StatisticsQuery) -> None:
-    if not query.aggregates:
-        raise unsupported("NO_AGGREGATE")
-    if len(query.aggregates) > MAX_AGGREGATES:
-        raise unsupported("TOO_MANY_AGGREGATES", limit=str(MAX_AGGREGATES))
-    columns = [key.column.lower() for key in query.keys]
-    names = [item.name for item in query.select]
-    if len(set(names)) != len(names) or len(set(columns)) != len(columns):
-        raise unsupported("NAME_REPEATED")
-
-
-def _check_key(view: StatisticsView, name: str) -> None:
-    column = askable(view, name)
-    if column.domain is None:
-        keyed = askable_names(view, lambda column: column.domain is not None)
-        raise unsupported("GROUP_WITHOUT_DOMAIN", column=quoted(column.name), columns=keyed)
-
-
-def _check_aggregate(view: StatisticsView, aggregate: Aggregate) -> None:
-    if aggregate.column is not None and askable(view, aggregate.column).bounds is None:
-        bounded = askable_names(view, lambda column: column.bounds is not None)
-        raise unsupported("SUM_WITHOUT_BOUNDS", column=quoted(aggregate.column), columns=bounded)
-
-
-def _check_leaf(view: StatisticsView, leaf: Leaf) -> None:
-    if not isinstance(leaf, Constant) and not _fits(leaf, column := askable(view, leaf.column)):
-        raise mistyped(column)
-
-
-def _fits(leaf: Flag | Missing | Comparison | Membership | Pattern, column: StatisticsColumn) -> bool:
-    match leaf:
-        case Flag():
-            return column.type == "boolean"
-        case Pattern():
-            return column.type == "string"
-        case Comparison(_, _, value):
-            return type(value) is LITERAL_TYPES[column.type]
-        case Membership(_, values):
-            return all(type(value) is LITERAL_TYPES[column.type] for value in values)
-        case Missing():
-            return True
+Views = Mapping[str, StatisticsView]

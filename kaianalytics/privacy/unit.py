@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
+from math import isqrt
 from typing import Literal
 
 KeyValue = str | int | bool | date | None
 ColumnType = Literal["string", "integer", "number", "boolean", "date", "timestamp"]
+WindowSpan = Literal["week", "month", "quarter", "year"]
 
 KEY_TYPES: Mapping[ColumnType, type] = {"string": str, "integer": int, "boolean": bool, "date": date}
 SUMMABLE_TYPES: frozenset[ColumnType] = frozenset({"integer", "number", "boolean"})
@@ -21,22 +23,47 @@ SUMMABLE_TYPES: frozenset[ColumnType] = frozenset({"integer", "number", "boolean
 
 @dataclass(frozen=True)
 class PrivacyUnit:
-    """Neighbouring data differ in all rows of one value of `column`; all such units form `population`."""
+    """Neighbouring data differ in all rows of one value of `column`, in every linked table; all units form `population`.
+
+    `stored` is the column by which a store's rows are grouped: the pseudonym itself, or a number made from it alone.
+    """
 
     column: str
     population: str
+    stored: str = ""
+
+    @property
+    def key(self) -> str:
+        """The column that the engine groups a unit's rows by."""
+        return self.stored or self.column
 
 
 @dataclass(frozen=True)
 class ContributionBounds:
-    """How much one unit may add to one answer: at most `groups` cells, at most `rows_per_group` rows in each."""
+    """How much one unit may add to one answer: in `groups` cells `rows_per_group` rows each, or `rows` rows in all.
 
-    groups: int
-    rows_per_group: int
+    At least one of the two is declared; where both are, both hold. `rows` is kept by the builder: a store holds no more
+    rows of one unit.
+    """
+
+    groups: int | None = None
+    rows_per_group: int | None = None
+    rows: int | None = None
 
     def __post_init__(self) -> None:
-        if self.groups < 1 or self.rows_per_group < 1:
+        if (self.groups is None) != (self.rows_per_group is None):
+            raise ValueError("groups and rows per group are declared together")
+        if self.groups is None and self.rows is None:
+            raise ValueError("contribution bounds are groups and rows per group, or rows, or both")
+        if any(bound is not None and bound < 1 for bound in (self.groups, self.rows_per_group, self.rows)):
             raise ValueError("contribution bounds are whole numbers from 1 upwards")
+
+    def l2(self, cells: int) -> int:
+        """How far, rounded up, one unit's rows move the vector of row counts over `cells` cells (L2)."""
+        limits = [] if self.rows is None else [self.rows]
+        if self.groups is not None and self.rows_per_group is not None:
+            limits.append(root_up(self.rows_per_group**2 * min(self.groups, cells)))
+        return min(limits)
 
 
 @dataclass(frozen=True)
@@ -86,14 +113,16 @@ class KeyDomain:
 
 @dataclass(frozen=True)
 class StatisticsColumn:
-    """What the engine may know of one column: its type, and where declared its range and its keys."""
+    """What the engine may know of one column: its type, and where declared its range, its keys and what it refers to."""
 
     name: str
     type: ColumnType
     nullable: bool = True
-    identifier: bool = False  # a pseudonym: may be neither filtered on, grouped by, nor shown
+    identifier: bool = False  # a pseudonym: may be neither filtered on, grouped by, nor shown; only joined on
     bounds: ValueBounds | None = None
     domain: KeyDomain | None = None
+    references: tuple[str, ...] = ()  # "view.column": the declared relationships, along which a join may go
+    unique: bool = False  # the declared primary key: no value stands in two rows, which the builder verified
 
     def __post_init__(self) -> None:
         if self.identifier and (self.bounds or self.domain):
@@ -104,11 +133,82 @@ class StatisticsColumn:
             raise ValueError("a key domain is of its column's type")
 
 
+Quantiles = tuple[tuple[Decimal, Decimal], ...]  # (share of units, at most this much), both rising, the last share 1
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How rows and values spread over units, known in public: declared by a contract, or found by a paid release.
+
+    `rows` says how many rows a unit has; `totals[column]` what the absolute values of its rows add up to. It decides
+    which bounds are chosen, and nothing of what they guarantee.
+    """
+
+    units: int
+    rows: Quantiles = ()
+    totals: Mapping[str, Quantiles] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.units < 1:
+            raise ValueError("a profile counts its units")
+        for points in (self.rows, *self.totals.values()):
+            rising = all(one[0] < two[0] and one[1] <= two[1] for one, two in zip(points, points[1:], strict=False))
+            if points and not (rising and points[0][0] > 0 and points[0][1] >= 0 and points[-1][0] == 1):
+                raise ValueError("a profile's quantiles rise to the share 1")
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Budgets that live with windows of time: the unit is then one customer in one window.
+
+    `column` is the immutable event time that questions are bounded by; `stored` the column in which the builder wrote
+    the first day of each row's window: that of its event, or of its arrival where it came later.
+    """
+
+    column: str
+    span: WindowSpan
+    first: date  # the first day of the first window that the view may hold
+    last: date  # a day of the last one
+    stored: str = "kai_window"
+
+
+@dataclass(frozen=True)
+class PreAggregate:
+    """A table per unit and cell that the builder made under the contract's own bounds, in the shape of `form`.
+
+    `table` has the unit's key, one column for each of `keys`, `kai_rows` (rows counted) and `sum_<column>` (steps).
+    """
+
+    table: str
+    keys: tuple[str, ...]
+    sums: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class StatisticsView:
-    """One view of a `statistics` store as the engine sees it: columns, unit and bounds, no data."""
+    """One view of a `statistics` store as the engine sees it: columns, unit and bounds, no data.
+
+    Without a unit it is a public table, about nobody: it can be joined, and alone it can't be asked. `rank` is the
+    stored column that numbers a unit's rows from 1 in the order of a hash, where the builder wrote one.
+    """
 
     name: str
-    unit: PrivacyUnit
-    contribution: ContributionBounds
+    unit: PrivacyUnit | None
+    contribution: ContributionBounds | None
     columns: Mapping[str, StatisticsColumn] = field(default_factory=dict)
+    rank: str = ""
+    profile: Profile | None = None
+    windows: Windows | None = None
+    pre_aggregates: tuple[PreAggregate, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.unit is None) != (self.contribution is None):
+            raise ValueError("a view about units has contribution bounds, and a public table has none")
+        if self.unit is None and (self.rank or self.profile or self.windows or self.pre_aggregates):
+            raise ValueError("a public table has no units to rank, profile or window")
+
+
+def root_up(square: int) -> int:
+    """The square root of a whole number, rounded up."""
+    root = isqrt(square)
+    return root if root * root == square else root + 1
