@@ -141,6 +141,13 @@ REASONS: Mapping[str, Reason] = {
     "FILTER_NULL": Reason(
         "A comparison with NULL never holds.", "NULL is tested, not compared", "write IS NULL or IS NOT NULL"
     ),
+    "EXPRESSION_TYPE": Reason("{operation} takes no {types}.", _TOTAL, "it takes {takes}"),
+    "EXPRESSION_TOO_DEEP": Reason(
+        "An expression is nested too deeply.", "an expression has at most {limit} levels", "simplify it"
+    ),
+    "EXPRESSION_TOO_LARGE": Reason(
+        "An expression has too many parts.", "an expression has at most {limit} parts", "simplify it"
+    ),
     "FILTER_TOO_DEEP": Reason("The filter is nested too deeply.", "a filter has at most {limit} levels", "simplify it"),
     # bounds and loss
     "BOUNDS_TOO_WIDE": Reason(

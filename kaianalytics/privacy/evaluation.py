@@ -1,0 +1,406 @@
+"""What an expression is worth on known values, in Python: for keys that a contract declares, never for data.
+
+Laws: it says what the SQL of `writing` says, under three-valued logic and DuckDB's order of numbers (not-a-number is
+equal to itself and greatest), which a property test compares; it is total, as every operation is.
+
+Numbers are floats here, for the engine calculates in doubles; whole numbers are ints once they are settled.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+from kaianalytics.privacy.expression import Call, ColumnOf, Expression, Literal
+from kaianalytics.privacy.signatures import ARITHMETIC, common_type, shift_range
+from kaianalytics.privacy.unit import ColumnType
+
+Value = str | int | float | bool | date | datetime | None
+ValueOf = Callable[[ColumnOf], Value]
+
+_INTEGERS = float(2**63)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def evaluate(expression: Expression, value_of: ValueOf) -> Value:
+    """The expression's value where `value_of` gives those of its columns; None is NULL, a number is a float."""
+    match expression:
+        case Literal(value):
+            return float(value) if isinstance(value, Decimal) else value
+        case ColumnOf():
+            found = value_of(expression)
+            return found if found is None or expression.type != "number" else float(found)  # type: ignore[arg-type]  # a number column's value is a number
+        case Call() if expression.operation in ARITHMETIC:
+            return _settled(_double(expression, value_of), expression.type)
+        case Call():
+            result: Value = _SPECIAL.get(expression.operation, _plain)(expression, value_of)
+            return result
+
+
+def _double(expression: Expression, value_of: ValueOf) -> float | None:
+    """The value as a double; within arithmetic nothing is settled to a whole number in between."""
+    if isinstance(expression, Call) and expression.operation in ARITHMETIC:
+        arguments = [_double(argument, value_of) for argument in expression.arguments]
+        if any(argument is None for argument in arguments):
+            return None
+        return _IN_DOUBLES[expression.operation](*arguments)
+    value = evaluate(expression, value_of)
+    return None if value is None else float(value)  # type: ignore[arg-type]  # `call` let numbers through alone
+
+
+def _settled(value: float | None, wanted: ColumnType) -> float | int | None:
+    if value is None or wanted != "integer":
+        return value
+    return int(value) if math.isfinite(value) and -_INTEGERS <= value < _INTEGERS else None
+
+
+def _widened(value: Value, wanted: ColumnType | None) -> Any:
+    """A value in the wider type in which it meets others."""
+    if wanted == "number" and isinstance(value, int):
+        return float(value)
+    if wanted == "timestamp" and isinstance(value, date) and not isinstance(value, datetime):
+        return datetime.combine(value, time())
+    return value
+
+
+def _values(arguments: Sequence[Expression], value_of: ValueOf) -> list[Any]:
+    wanted = common_type(tuple(arguments))
+    return [_widened(evaluate(argument, value_of), wanted) for argument in arguments]
+
+
+def _plain(expression: Call, value_of: ValueOf) -> Any:
+    """A function of present values: missing where one of them is."""
+    values = [evaluate(argument, value_of) for argument in expression.arguments]
+    return None if None in values else _PLAIN[expression.operation](*values)
+
+
+# --- logic and comparisons
+
+
+def _connective(decisive: bool) -> Callable[[Call, ValueOf], bool | None]:
+    def joined(expression: Call, value_of: ValueOf) -> bool | None:
+        parts = [evaluate(argument, value_of) for argument in expression.arguments]
+        if any(part is decisive for part in parts):
+            return decisive
+        return None if None in parts else not decisive
+
+    return joined
+
+
+def _ranked(value: Any) -> tuple[bool, Any]:
+    # As DuckDB has it: not-a-number is one value, above infinity.
+    return (True, 0) if isinstance(value, float) and math.isnan(value) else (False, value)
+
+
+def _comparison(expression: Call, value_of: ValueOf) -> bool | None:
+    one, two = _values(expression.arguments, value_of)
+    if one is None or two is None:
+        return None
+    return bool(_COMPARE[expression.operation](_ranked(one), _ranked(two)))
+
+
+def _distinct(expression: Call, value_of: ValueOf) -> bool:
+    one, two = _values(expression.arguments, value_of)
+    return (_ranked(one) != _ranked(two)) is (expression.operation == "is distinct from")
+
+
+def _member(expression: Call, value_of: ValueOf) -> bool | None:
+    value, *listed = _values(expression.arguments, value_of)
+    return None if value is None else value in listed
+
+
+def _case(expression: Call, value_of: ValueOf) -> Any:
+    arguments = expression.arguments
+    values = (*arguments[1:-1:2], arguments[-1])
+    wanted = common_type(values)
+    for condition, value in zip(arguments[:-1:2], arguments[1:-1:2], strict=True):
+        if evaluate(condition, value_of) is True:
+            return _widened(evaluate(value, value_of), wanted)
+    return _widened(evaluate(arguments[-1], value_of), wanted)
+
+
+def _coalesce(expression: Call, value_of: ValueOf) -> Any:
+    return next((value for value in _values(expression.arguments, value_of) if value is not None), None)
+
+
+def _nullif(expression: Call, value_of: ValueOf) -> Any:
+    one, two = _values(expression.arguments, value_of)
+    same = one is not None and two is not None and _ranked(one) == _ranked(two)
+    return None if same else evaluate(expression.arguments[0], value_of)
+
+
+def _extreme(choose: Callable[..., Any]) -> Callable[[Call, ValueOf], Any]:
+    def chosen(expression: Call, value_of: ValueOf) -> Any:
+        present = [value for value in _values(expression.arguments, value_of) if value is not None]
+        return choose(present, key=_ranked) if present else None
+
+    return chosen
+
+
+def _present(expression: Call, value_of: ValueOf) -> bool:
+    value = evaluate(expression.arguments[0], value_of)
+    return value is not None and (not isinstance(value, float) or math.isfinite(value))
+
+
+def _concat(expression: Call, value_of: ValueOf) -> str:
+    return "".join(str(evaluate(argument, value_of) or "") for argument in expression.arguments)
+
+
+# --- numbers, which are never missing here and may be infinite
+
+
+def _divided(one: float, two: float) -> float:
+    if two != 0:
+        return one / two
+    return math.nan if one == 0 or math.isnan(one) else math.copysign(math.inf, one) * math.copysign(1, two)
+
+
+def _remainder(one: float, two: float) -> float:
+    return math.nan if two == 0 or math.isinf(one) else math.fmod(one, two)
+
+
+def _truncated(value: float) -> float:
+    return float(math.trunc(value)) if math.isfinite(value) else value
+
+
+def _half_away(value: float) -> float:
+    # std::round: to the nearest, halves away from zero; the double below a half must not be rounded up by an addition.
+    whole = math.floor(abs(value))
+    return math.copysign(whole + (abs(value) - whole >= 0.5), value)
+
+
+def _round(value: float, digits: int = 0) -> float:
+    if not math.isfinite(value):
+        return value
+    scaled = value * 10.0**digits
+    rounded = _half_away(scaled) / 10.0**digits if math.isfinite(scaled) else math.inf
+    return rounded if math.isfinite(rounded) else value
+
+
+def _guarded(function: Callable[..., float], *values: float) -> float:
+    try:
+        return function(*values)
+    except OverflowError:
+        return math.inf
+    except ValueError:
+        return math.nan
+
+
+def _logarithm(value: float) -> float:
+    return -math.inf if value == 0 else _guarded(math.log, value)
+
+
+def _power(base: float, exponent: float) -> float:
+    odd = math.isfinite(exponent) and exponent % 2 == 1
+    if base == 0 and exponent < 0:
+        return math.copysign(math.inf, base) if odd else math.inf
+    result = _guarded(math.pow, base, exponent)
+    return -result if math.isinf(result) and math.isfinite(base) and base < 0 and odd else result
+
+
+def _bucket(value: float, low: float, high: float, count: int) -> int | None:
+    low, high = float(low), float(high)
+    if not math.isfinite(value):
+        return None
+    if value >= high:
+        return count + 1
+    place = (float(value) - low) / (high - low) * count
+    return int(max(min(math.floor(place) if math.isfinite(place) else place, count - 1), -1)) + 1
+
+
+# --- texts
+
+
+def _lower(text: str) -> str:
+    # One letter for one letter, as DuckDB does; Python's own makes two of some.
+    return "".join("i" if letter == "İ" else letter.lower() for letter in text)
+
+
+def _upper(text: str) -> str:
+    return "".join(_SHARP.get(letter) or _one(letter.upper()) or _one(letter.title()) or letter for letter in text)
+
+
+_SHARP = {"ß": "ẞ"}
+
+
+def _one(letters: str) -> str:
+    return letters if len(letters) == 1 else ""
+
+
+def _trim(text: str) -> str:
+    blanks = "".join({letter for letter in text if unicodedata.category(letter) == "Zs"})
+    return text.strip(blanks) if blanks else text
+
+
+def _left(text: str, count: int) -> str:
+    return text[:count]
+
+
+def _right(text: str, count: int) -> str:
+    if count >= 0:
+        return text[max(len(text) - count, 0) :]
+    return text[-count:]
+
+
+def _substr(text: str, place: int, count: int | None = None) -> str:
+    start = place - 1 if place > 0 else max(len(text) + place, 0) if place < 0 else 0
+    if count is None:
+        return text[start:]
+    return text[start : start + count] if count >= 0 else text[max(start + count, 0) : start]
+
+
+def like(pattern: str, text: str) -> bool:
+    """Whether a text matches a LIKE pattern: greedy with one step back, so never longer than pattern × text."""
+    at, star, resume, here = 0, -1, 0, 0
+    while here < len(text):
+        if at < len(pattern) and pattern[at] == "%":
+            star, resume, at = at, here, at + 1
+        elif at < len(pattern) and pattern[at] in ("_", text[here]):
+            at, here = at + 1, here + 1
+        elif star >= 0:
+            at, resume = star + 1, resume + 1
+            here = resume
+        else:
+            return False
+    return not pattern[at:].strip("%")
+
+
+# --- dates
+
+
+def _at(value: date) -> datetime:
+    return value if isinstance(value, datetime) else datetime.combine(value, time())
+
+
+def _date_trunc(part: str, value: date) -> date:
+    at = _at(value)
+    floors: Mapping[str, Callable[[], datetime]] = {
+        "year": lambda: datetime(at.year, 1, 1),
+        "quarter": lambda: datetime(at.year, at.month - (at.month - 1) % 3, 1),
+        "month": lambda: datetime(at.year, at.month, 1),
+        "week": lambda: datetime(at.year, at.month, at.day) - timedelta(days=at.weekday()),
+        "day": lambda: datetime(at.year, at.month, at.day),
+        "hour": lambda: at.replace(minute=0, second=0, microsecond=0),
+        "minute": lambda: at.replace(second=0, microsecond=0),
+        "second": lambda: at.replace(microsecond=0),
+    }
+    floor = floors[part]()
+    return floor if isinstance(value, datetime) else floor.date()
+
+
+def _date_part(part: str, value: date) -> int:
+    at = _at(value)
+    parts: Mapping[str, int] = {
+        "quarter": (at.month + 2) // 3,
+        "week": at.isocalendar().week,
+        "dayofweek": at.isoweekday() % 7,
+        "isodow": at.isoweekday(),
+        "dayofyear": at.timetuple().tm_yday,
+    }
+    return parts[part] if part in parts else int(getattr(at, part))
+
+
+def _date_diff(part: str, one: date, two: date) -> int:
+    first, last = _date_trunc(part, _at(one)), _date_trunc(part, _at(two))
+    months = {"year": 12, "quarter": 3, "month": 1}.get(part)
+    if months is not None:
+        return ((last.year - first.year) * 12 + last.month - first.month) // months
+    steps = {"week": timedelta(weeks=1), "day": timedelta(days=1)}.get(part) or timedelta(**{f"{part}s": 1})
+    return (_at(last) - _at(first)) // steps
+
+
+def _date_add(value: date, months: int, days: int, microseconds: int) -> date | None:
+    at = _at(value)
+    first, last = shift_range(months, days, microseconds)
+    if not first <= at <= last:
+        return None
+    place = at.year * 12 + at.month - 1 + months
+    year, month = divmod(place, 12)
+    shifted = at.replace(year=year, month=month + 1, day=min(at.day, _days_in(year, month + 1)))
+    shifted += timedelta(days=days, microseconds=microseconds)
+    return shifted if isinstance(value, datetime) or microseconds else shifted.date()
+
+
+def _days_in(year: int, month: int) -> int:
+    return 31 if month == 12 else (date(year, month + 1, 1) - timedelta(days=1)).day
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+_COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
+    "=": operator.eq,
+    "<>": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_IN_DOUBLES: Mapping[str, Callable[..., float]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": _divided,
+    "//": lambda one, two: _truncated(_divided(one, two)),
+    "%": _remainder,
+    "negate": operator.neg,
+    "abs": abs,
+}
+_SPECIAL: Mapping[str, Callable[[Call, ValueOf], Any]] = {
+    "and": _connective(decisive=False),
+    "or": _connective(decisive=True),
+    **dict.fromkeys(_COMPARE, _comparison),
+    "is distinct from": _distinct,
+    "is not distinct from": _distinct,
+    "in": _member,
+    "is_null": lambda expression, value_of: evaluate(expression.arguments[0], value_of) is None,
+    "present": _present,
+    "case": _case,
+    "coalesce": _coalesce,
+    "nullif": _nullif,
+    "least": _extreme(min),
+    "greatest": _extreme(max),
+    "concat": _concat,
+}
+_PLAIN: Mapping[str, Callable[..., Any]] = {
+    "not": operator.not_,
+    "like": lambda text, pattern: like(pattern, text),
+    "ilike": lambda text, pattern: like(_lower(pattern), _lower(text)),
+    "floor": lambda value: float(math.floor(value)) if math.isfinite(value) else float(value),
+    "ceil": lambda value: float(math.ceil(value)) if math.isfinite(value) else float(value),
+    "round": lambda value, digits=0: value if isinstance(value, int) else _round(value, digits),
+    "sqrt": lambda value: _guarded(math.sqrt, value),
+    "ln": _logarithm,
+    "exp": lambda value: _guarded(math.exp, value),
+    "power": lambda base, exponent: _power(float(base), float(exponent)),
+    "width_bucket": _bucket,
+    "lower": _lower,
+    "upper": _upper,
+    "trim": _trim,
+    "length": len,
+    "left": _left,
+    "right": _right,
+    "substr": _substr,
+    "starts_with": lambda text, start: text.startswith(start),
+    "ends_with": lambda text, end: text.endswith(end),
+    "contains": lambda text, part: part in text,
+    "||": operator.add,
+    "date_trunc": _date_trunc,
+    "date_part": _date_part,
+    "date_diff": _date_diff,
+    "date_add": _date_add,
+    "to_number": float,
+    "to_integer": lambda value: _settled(float(value), "integer") if isinstance(value, float) else int(value),
+    "to_text": _text,
+    "to_date": lambda value: value.date() if isinstance(value, datetime) else value,
+    "to_timestamp": _at,
+}
+EVALUATED = frozenset(_IN_DOUBLES) | frozenset(_SPECIAL) | frozenset(_PLAIN)
