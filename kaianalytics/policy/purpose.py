@@ -7,7 +7,7 @@ choices and stop requests are kept, or in a word why it has none; each open purp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from kaianalytics.policy.clauses import PURPOSE_CLAUSES
@@ -59,6 +59,9 @@ class Population:
     consents: ChoiceSource | None = None
     stops: StopSource | None = None
     reporting_delta: Decimal = Decimal("0.000001")  # the δ at which ε is told to people
+    product_caps: Mapping[str, Allowance] = field(default_factory=dict)
+    window_cap: Allowance | None = None  # of each window; None: no question may read windows
+    question_delta: Decimal | None = None  # δ that one question with unknown keys spends; None: there are none
 
     def __post_init__(self) -> None:
         if bool(self.residence) != bool(self.countries):

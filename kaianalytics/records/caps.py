@@ -1,4 +1,4 @@
-"""Accounts and caps: how much privacy loss a population, a purpose, an analyst and an approval may add up to.
+"""Accounts and caps: how much privacy loss a population, a purpose, a product, an analyst, an approval may add up to.
 
 Rules (law 8):
     1. One account per population; the account's cap is its lifetime total, the other caps are policy within it.
@@ -6,13 +6,16 @@ Rules (law 8):
        contract changes nothing and is shown to the steward as a `Difference`.
     3. Renaming opens nothing: once the ledger has an account, no contract opens another; a steward does.
     4. A cap rises by a steward's act: signed, with its reason, inside the event's body. Nothing lowers or removes one.
-    5. No cap means nothing may be spent (law 1); only an approval without a cap of its own is bounded by the others.
+    5. No cap means nothing may be spent (law 1); only a product or an approval without a cap of its own is bounded by
+       the others alone.
     6. A declared allowance is rounded down to whole units: towards spent (law 7).
+    7. Each window of time has the cap declared for every window, until a steward gives one a wider one. It refills
+       nothing: what a window is charged, the account was charged too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Context
 from typing import Any
@@ -27,9 +30,12 @@ from kaianalytics.records.audit import StoredEvent, canonical
 from kaianalytics.records.tables import accounts, caps
 from kaianalytics.records.transaction import Reading, Transaction
 
-ACCOUNT, PURPOSE, ANALYST, APPROVAL = "account", "purpose", "analyst", "approval"
-_KINDS = (ACCOUNT, PURPOSE, ANALYST, APPROVAL)
-EVERY_ANALYST = "*"  # the analyst cap of everyone who has none of their own
+ACCOUNT, PURPOSE, PRODUCT, ANALYST, APPROVAL = "account", "purpose", "product", "analyst", "approval"
+WINDOW = "window"
+KINDS = (ACCOUNT, PURPOSE, PRODUCT, ANALYST, APPROVAL, WINDOW)
+NAMED_ONLY = (PRODUCT, APPROVAL)  # without a cap of its own, one of these is bounded by the others alone
+FOR_EVERY = (ANALYST, WINDOW)  # one of these without a cap of its own has everyone's
+EVERY = "*"  # the name of that cap
 
 CapKey = tuple[str, str, str]  # population, kind, key
 _SIGNED = "kaianalytics cap v1\n"
@@ -47,17 +53,30 @@ class Difference:
     effective: PrivacyLoss | None
 
 
-def keys_of(population: str, purpose: str, analyst: str, approval: str = "") -> tuple[CapKey, ...]:
-    """The caps that bind one charge, widest first."""
-    always = ((population, ACCOUNT, ""), (population, PURPOSE, purpose), (population, ANALYST, analyst))
-    return (*always, (population, APPROVAL, approval)) if approval else always
+def keys_of(
+    population: str, purpose: str, analyst: str, products: Iterable[str] = (), approval: str = ""
+) -> tuple[CapKey, ...]:
+    """The caps that bind one charge, widest first, but for those of its windows."""
+    named = [(ACCOUNT, ""), (PURPOSE, purpose), *((PRODUCT, product) for product in products), (ANALYST, analyst)]
+    return tuple((population, kind, name) for kind, name in [*named, *([(APPROVAL, approval)] if approval else [])])
 
 
 def in_force(view: Reading, key: CapKey) -> PrivacyLoss | None:
-    """The cap that holds for `key`: its own, or for an analyst without one everyone's; None where there is none."""
+    """The cap that holds for `key`: its own, or where one holds for everyone, that; None where there is none."""
     own = _held(view, key)
     population, kind, _ = key
-    return _held(view, (population, kind, EVERY_ANALYST)) if own is None and kind == ANALYST else own
+    return _held(view, (population, kind, EVERY)) if own is None and kind in FOR_EVERY else own
+
+
+def windows_in_force(view: Reading, population: str, windows: Collection[str]) -> Mapping[str, PrivacyLoss]:
+    """The cap that holds for each of these windows; where there is none, nothing may be spent."""
+    query = select(caps).where(caps.c.population == population, caps.c.kind == WINDOW)
+    stated = {
+        row.key: PrivacyLoss(row.rho_units, row.delta_units)
+        for row in view.rows(query.where(caps.c.key.in_([*windows, EVERY])))
+    }
+    everyones = stated.get(EVERY, PrivacyLoss(0))
+    return {window: stated.get(window, everyones) for window in windows}
 
 
 def has_account(view: Reading, population: str) -> bool:
@@ -148,11 +167,11 @@ def cap_approval(tx: Transaction, population: str, approval: str, allowance: Pri
 def raise_cap(tx: Transaction, key: CapKey, to: PrivacyLoss, *, steward: str, reason: str) -> None:
     """Raises one cap by a steward's act, which is signed into the event; who is a steward is the caller's to know.
 
-    An `account` key without an account opens it; an `analyst` key gives that analyst a cap of their own.
+    An `account` key without an account opens it; an `analyst` or `window` key gives that one a cap of its own.
     BudgetRefused CAP_NOT_RAISED, CAP_ABSENT or ACCOUNT_ABSENT; ValueError without a steward and a reason, or for a key
     that names no cap.
     """
-    if key[1] not in _KINDS or bool(key[2]) == (key[1] == ACCOUNT):
+    if key[1] not in KINDS or bool(key[2]) == (key[1] == ACCOUNT):
         raise ValueError("a cap's key is (population, kind, name), and only an account has no name")
     if not (steward and reason):
         raise ValueError("a cap is raised by someone, for a reason")
@@ -190,7 +209,10 @@ def _held(view: Reading, key: CapKey) -> PrivacyLoss | None:
 def _declared(population: Population) -> dict[CapKey, PrivacyLoss]:
     stated: dict[CapKey, Allowance] = {(population.name, ACCOUNT, ""): population.account}
     stated |= {(population.name, PURPOSE, purpose): cap for purpose, cap in population.purpose_caps.items()}
-    stated[population.name, ANALYST, EVERY_ANALYST] = population.analyst_cap
+    stated |= {(population.name, PRODUCT, product): cap for product, cap in population.product_caps.items()}
+    stated[population.name, ANALYST, EVERY] = population.analyst_cap
+    if population.window_cap is not None:
+        stated[population.name, WINDOW, EVERY] = population.window_cap
     return {key: rounded_down(allowance) for key, allowance in stated.items()}
 
 
@@ -235,8 +257,8 @@ def _units(loss: PrivacyLoss) -> dict[str, int]:
 
 
 def _demand_rise(key: CapKey, before: PrivacyLoss | None, to: PrivacyLoss) -> None:
-    if before is None and key[1] == APPROVAL:
-        raise BudgetRefused("CAP_ABSENT", "This approval has no cap of its own to raise.", rule=_RULE)
+    if before is None and key[1] in NAMED_ONLY:
+        raise BudgetRefused("CAP_ABSENT", f"This {key[1]} has no cap of its own to raise.", rule=_RULE)
     if before is not None and (before == to or not before.within(to)):
         raise BudgetRefused(
             "CAP_NOT_RAISED",

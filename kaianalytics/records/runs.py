@@ -15,12 +15,13 @@ from sqlalchemy import Row, select
 
 from kaianalytics.errors import BudgetRefused, ReviewRefused
 from kaianalytics.privacy.loss import PrivacyLoss
+from kaianalytics.records.ledger import told
 from kaianalytics.records.reviews import json_text
 from kaianalytics.records.tables import charges, run_uses, runs
 from kaianalytics.records.transaction import Reading, Transaction
 
 LEASED, PUBLISHED, FAILED = "leased", "published", "failed"
-FRESH, REPEATED = "charged", "repeated"
+UseWord = Literal["charged", "repeated", "earlier"]
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,22 @@ def listing(view: Reading, *, report: str = "", state: str = "") -> tuple[Run, .
 
 @dataclass(frozen=True)
 class Use:
-    """One answer that a run used: the charge that paid for it, by this run or an earlier question; loss, snapshot."""
+    """One answer that a run used: the charge that paid for it, its loss and snapshot, and how the run came by it.
+
+    charged   by this run, on the snapshot of its day
+    repeated  asked again on the same snapshot, or drawn from what an earlier question had paid for
+    earlier   shown from the record, as it was answered on a snapshot of its own
+    """
 
     charge_id: int
-    fresh: bool
+    how: UseWord
     loss: PrivacyLoss
     snapshot: str
+
+    @property
+    def fresh(self) -> bool:
+        """Whether this run paid for it."""
+        return self.how == "charged"
 
 
 def demand_within(view: Reading, run_id: int, loss: PrivacyLoss, allowance: PrivacyLoss) -> None:
@@ -83,20 +94,20 @@ def demand_within(view: Reading, run_id: int, loss: PrivacyLoss, allowance: Priv
     if not (spent + loss).within(allowance):
         raise BudgetRefused(
             "RUN_CAP",
-            f"This run has spent ρ {spent.rho.normalize():f}, and may spend ρ {allowance.rho.normalize():f}: "
-            f"another ρ {loss.rho.normalize():f} is more than was approved.",
+            f"This run has spent {told(spent)}, and may spend {told(allowance)}: "
+            f"another {told(loss)} is more than was approved.",
             rule="a run spends at most what its passport allows",
-            hint="ask for less, or submit the report again with a larger rho_per_run",
+            hint="ask for less, or submit the report again with a larger rho_per_run, or delta_per_run for unknown keys",
         )
 
 
-def note_use(tx: Transaction, run_id: int, charge_id: int, *, fresh: bool) -> None:
+def note_use(tx: Transaction, run_id: int, charge_id: int, how: UseWord) -> None:
     """Notes once that a run used the answer of a charge, its own or an earlier one's; RUN_FINISHED after its end."""
     if (run := get(tx, run_id)).state != LEASED:
         raise _finished(run)
     known = select(run_uses.c.seq).where(run_uses.c.run_id == run_id, run_uses.c.charge_id == charge_id)
     if tx.one(known) is None:
-        tx.insert(run_uses, run_id=run_id, charge_id=charge_id, use=FRESH if fresh else REPEATED)
+        tx.insert(run_uses, run_id=run_id, charge_id=charge_id, use=how)
 
 
 def uses(view: Reading, run_id: int) -> tuple[Use, ...]:
@@ -104,7 +115,7 @@ def uses(view: Reading, run_id: int) -> tuple[Use, ...]:
     query = select(run_uses.c.charge_id, run_uses.c.use, charges.c.rho_units, charges.c.delta_units, charges.c.snapshot)
     rows = view.rows(query.join(charges).where(run_uses.c.run_id == run_id).order_by(run_uses.c.charge_id))
     return tuple(
-        Use(row.charge_id, row.use == FRESH, PrivacyLoss(row.rho_units, row.delta_units), row.snapshot) for row in rows
+        Use(row.charge_id, row.use, PrivacyLoss(row.rho_units, row.delta_units), row.snapshot) for row in rows
     )
 
 

@@ -26,7 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 WITHHELD = {"withheld": True}
 
 metadata = MetaData()
@@ -83,7 +83,7 @@ caps = Table(
     _word("key", key=True),
     *_loss(),
     _seq(),
-    CheckConstraint("kind IN ('account', 'purpose', 'analyst', 'approval')"),
+    CheckConstraint("kind IN ('account', 'purpose', 'product', 'analyst', 'approval', 'window')"),
 )
 
 charges = Table(
@@ -99,7 +99,7 @@ charges = Table(
     _word("report"),
     _word("question"),
     _word("snapshot"),
-    *_loss(),
+    *_loss(),  # the account's: w² times what each of w windows is charged
     _word("state"),
     _seq(),
     CheckConstraint("state IN ('charged', 'redeemed', 'released')"),
@@ -108,14 +108,59 @@ charges = Table(
     Index("charges_by_question", "question", "snapshot"),
 )
 
+charge_products = Table(
+    "charge_products",
+    metadata,
+    Column("charge_id", Integer, ForeignKey("charges.id"), primary_key=True, autoincrement=False),
+    _word("product", key=True),
+    _seq(),
+    Index("charges_by_product", "product"),
+)
+
+charge_windows = Table(
+    "charge_windows",
+    metadata,
+    Column("charge_id", Integer, ForeignKey("charges.id"), primary_key=True, autoincrement=False),
+    _word("window", key=True),
+    _word("population"),
+    *_loss(),
+    _seq(),
+    Index("charges_by_window", "population", "window"),
+)
+
 releases = Table(
     "releases",
     metadata,
     Column("charge_id", Integer, ForeignKey("charges.id"), primary_key=True, autoincrement=False),
+    Column("noisy", LargeBinary, nullable=False, info=WITHHELD),
+    Column("digest", String(64), nullable=False),
+    _time("at"),
+    _seq(),
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("charge_id", Integer, ForeignKey("releases.charge_id"), primary_key=True, autoincrement=False),
+    _word("asked", key=True),
+    Column("sql", Text, nullable=False),
     Column("payload", LargeBinary, nullable=False, info=WITHHELD),
     Column("digest", String(64), nullable=False),
     _time("at"),
     _seq(),
+    Index("answers_by_asking", "asked"),
+)
+
+profiles = Table(
+    "profiles",
+    metadata,
+    Column("charge_id", Integer, ForeignKey("releases.charge_id"), primary_key=True, autoincrement=False),
+    _word("population"),
+    _word("purpose"),
+    _word("subject"),
+    Column("found", Text, nullable=False, info=WITHHELD),
+    _seq(),
+    Index("profiles_by_subject", "population", "purpose", "subject"),
 )
 
 submissions = Table(
@@ -174,7 +219,7 @@ run_uses = Table(
     Column("charge_id", Integer, ForeignKey("charges.id"), primary_key=True, autoincrement=False),
     _word("use"),
     _seq(),
-    CheckConstraint("\"use\" IN ('charged', 'repeated')"),
+    CheckConstraint("\"use\" IN ('charged', 'repeated', 'earlier')"),
 )
 
 stops = Table(
@@ -190,4 +235,19 @@ stops = Table(
 
 revocations = Table("revocations", metadata, _word("token_id", key=True), _time("at"), _time("expires_at"), _seq())
 
-REMEMBERED = (accounts, caps, charges, releases, submissions, passports, runs, run_uses, stops, revocations)
+REMEMBERED = (
+    accounts,
+    caps,
+    charges,
+    charge_products,
+    charge_windows,
+    releases,
+    answers,
+    profiles,
+    submissions,
+    passports,
+    runs,
+    run_uses,
+    stops,
+    revocations,
+)

@@ -2,8 +2,10 @@
 
     1. every event follows the one before                              CHAIN_BROKEN
     2. every charge kept within the caps of its moment                 LEDGER_OVER_CAP
-    3. every change of a cap carries the steward's act, signed         CAP_UNSIGNED
-    4. every row of every table is as the events left it, and no
+    3. every charge of w windows cost its account w² times what it
+       cost each                                                       LEDGER_WINDOWS
+    4. every change of a cap carries the steward's act, signed         CAP_UNSIGNED
+    5. every row of every table is as the events left it, and no
        row is there, or gone, without an event                         RECORDS_CHANGED
 Each fault names the event. The arithmetic is written again here, apart from the ledger's, so that a slip in the one is
 seen by the other.
@@ -12,7 +14,7 @@ seen by the other.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +25,7 @@ from kaianalytics.errors import RecordsFault
 from kaianalytics.privacy.loss import PrivacyLoss
 from kaianalytics.records import audit, caps
 from kaianalytics.records.audit import StoredEvent
-from kaianalytics.records.tables import REMEMBERED, accounts, charges
+from kaianalytics.records.tables import REMEMBERED, accounts, charge_products, charge_windows, charges
 from kaianalytics.records.tables import caps as caps_table
 from kaianalytics.records.transaction import Reading, as_noted
 
@@ -47,8 +49,9 @@ def verify(view: Reading, keys: Keys) -> Verified:
     count = 0
     for event in audit.walk(view):
         count = event.sequence
-        for change in event.facts().get(audit.CHANGES, ()):
-            ledger.check(event, change)
+        changes = event.facts().get(audit.CHANGES, ())
+        ledger.check(event, changes)
+        for change in changes:
             tables.apply(event, change)
     for table in REMEMBERED:
         tables.compare(view, table)
@@ -103,14 +106,15 @@ class _Ledger:
         self._opened: dict[str, int] = {}
         self.charges = 0
 
-    def check(self, event: StoredEvent, change: Change) -> None:
-        """Counts one change, and faults what the ledger's laws forbid."""
-        if change["table"] == accounts.name:
-            self._opened[change["key"][0]] = event.sequence
-        elif change["table"] == caps_table.name:
-            self._cap(event, change)
-        elif change["table"] == charges.name and "insert" in change:
-            self._charge(event, change["insert"])
+    def check(self, event: StoredEvent, changes: Sequence[Change]) -> None:
+        """Counts an event's changes, and faults what the ledger's laws forbid."""
+        for change in changes:
+            if change["table"] == accounts.name:
+                self._opened[change["key"][0]] = event.sequence
+            elif change["table"] == caps_table.name:
+                self._cap(event, change)
+            elif change["table"] == charges.name and "insert" in change:
+                self._charge(event, change, changes)
 
     def accounts(self) -> dict[str, PrivacyLoss]:
         """What each account has spent."""
@@ -131,35 +135,62 @@ class _Ledger:
         self._caps[key] = cap
 
     def _needs_a_steward(self, event: StoredEvent, key: Key, change: Change) -> bool:
-        """A first cap is declared freely, unless it would open another account, or a wider cap for one analyst."""
+        """A first cap is declared freely, unless it opens another account, or is wider for one analyst or window."""
         if "update" in change:
             return True
         _, kind, name = key
         if kind == caps.ACCOUNT:
             return min(self._opened.values()) < event.sequence
-        return bool(kind == caps.ANALYST and name != caps.EVERY_ANALYST)
+        return bool(kind in caps.FOR_EVERY and name != caps.EVERY)
 
-    def _charge(self, event: StoredEvent, charge: Mapping[str, Any]) -> None:
+    def _charge(self, event: StoredEvent, change: Change, changes: Sequence[Change]) -> None:
         self.charges += 1
-        for key in caps.keys_of(charge["population"], charge["purpose"], charge["analyst"], charge["approval"]):
-            rho, delta = self._spent[key]
-            self._spent[key] = rho + charge["rho_units"], delta + charge["delta_units"]
-            if (cap := self._cap_for(key)) is None:
-                continue
-            if self._spent[key][0] > cap[0] or self._spent[key][1] > cap[1]:
-                raise RecordsFault(
-                    "LEDGER_OVER_CAP",
-                    f"Event {event.sequence} charged more than the {key[1]} cap of its moment.",
-                    rule="a charge keeps within every cap (law 4)",
-                    hint=_KEEP,
-                )
+        charge = change["insert"]
+        windows = _beside(change, changes, charge_windows)
+        products = [row["product"] for row in _beside(change, changes, charge_products)]
+        _demand_squared(event, charge, windows)
+        named = (charge["population"], charge["purpose"], charge["analyst"], products, charge["approval"])
+        for key in caps.keys_of(*named):
+            self._spend(event, key, charge)
+        for window in windows:
+            self._spend(event, (window["population"], caps.WINDOW, window["window"]), window)
+
+    def _spend(self, event: StoredEvent, key: Key, loss: Mapping[str, Any]) -> None:
+        rho, delta = self._spent[key]
+        self._spent[key] = rho + loss["rho_units"], delta + loss["delta_units"]
+        cap = self._cap_for(key)
+        if cap is not None and (self._spent[key][0] > cap[0] or self._spent[key][1] > cap[1]):
+            raise RecordsFault(
+                "LEDGER_OVER_CAP",
+                f"Event {event.sequence} charged more than the {key[1]} cap of its moment.",
+                rule="a charge keeps within every cap (law 4)",
+                hint=_KEEP,
+            )
 
     def _cap_for(self, key: Key) -> tuple[int, int] | None:
-        """The cap in force; an approval without one is unbounded, anything else without one has nothing."""
+        """The cap in force; a product or an approval without one is unbounded, anything else has nothing."""
         population, kind, _ = key
-        if kind == caps.ANALYST:
-            return self._caps.get(key) or self._caps.get((population, kind, caps.EVERY_ANALYST), (0, 0))
-        return self._caps.get(key, None if kind == caps.APPROVAL else (0, 0))
+        if kind in caps.FOR_EVERY:
+            return self._caps.get(key) or self._caps.get((population, kind, caps.EVERY), (0, 0))
+        return self._caps.get(key, None if kind in caps.NAMED_ONLY else (0, 0))
+
+
+def _beside(change: Change, changes: Sequence[Change], table: Table) -> list[dict[str, Any]]:
+    """The rows of a table that an event wrote for the same charge."""
+    (charge_id,) = change["key"]
+    keys = tuple(column.name for column in table.primary_key)
+    written = [each for each in changes if each["table"] == table.name and each["key"][0] == charge_id]
+    return [dict(zip(keys, each["key"], strict=True)) | dict(each["insert"]) for each in written]
+
+
+def _demand_squared(event: StoredEvent, charge: Mapping[str, Any], windows: Sequence[Mapping[str, Any]]) -> None:
+    if any(window["rho_units"] * len(windows) ** 2 != charge["rho_units"] for window in windows):
+        raise RecordsFault(
+            "LEDGER_WINDOWS",
+            f"Event {event.sequence} charged an account other than w² times what each of w windows was charged.",
+            rule="one customer may be in every window that a question reads (law 8)",
+            hint=_KEEP,
+        )
 
 
 def _changed(table: str, sequence: int, what: str) -> RecordsFault:

@@ -19,8 +19,9 @@ from kaianalytics.custody.home import Home
 from kaianalytics.custody.keys import Keys
 from kaianalytics.errors import BudgetRefused, RecordsFault
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.records import audit, ledger, stops
+from kaianalytics.records import audit, ledger, releases, stops
 from kaianalytics.records.audit import AuditEvent
+from kaianalytics.records.caps import PURPOSE, raise_cap
 from kaianalytics.records.database import Records
 from kaianalytics.records.tables import caps, charges, revocations
 
@@ -68,7 +69,8 @@ def test_a_charge_stands_in_its_own_event(records: Records) -> None:
     with records.reading() as view:
         last = audit.tip(view)
     assert last is not None
-    (change,) = last.facts()["changes"]
+    change, product = last.facts()["changes"]
+    assert (product["table"], product["key"]) == ("charge_products", [charge_id, "sessions"])
     assert (change["table"], change["key"], change["insert"]["rho_units"]) == ("charges", [charge_id], 10**11)
 
 
@@ -168,7 +170,7 @@ def test_a_file_that_others_can_read_is_not_opened(records: Records, custody: tu
 
 
 def test_records_of_another_version_are_not_opened(records: Records, custody: tuple[Home, Keys]) -> None:
-    tamper(custody[0], "UPDATE schema_versions SET version = 2")
+    tamper(custody[0], "UPDATE schema_versions SET version = 1")
     with pytest.raises(RecordsFault) as fault:
         Records.of(*custody)
     assert fault.value.code == "RECORDS_VERSION"
@@ -199,7 +201,8 @@ def lived(records: Records) -> Records:
     charge(records, 1)
     charge(records, 2)
     with records.writing(event()) as tx:
-        ledger.record_release(tx, 1, b'{"rows": [[1]]}')
+        releases.record(tx, 1, b"[[1]]")
+        releases.record_answer(tx, 1, "asked", "SELECT", b'{"rows": [[1]]}')
     with records.writing(event()) as tx:
         stops.record(tx, stops.Stop("ad-targeting", "customers", {"ad-targeting": "ab" * 16}))
     records.append(event())
@@ -216,7 +219,10 @@ def lived(records: Records) -> Records:
         ("DELETE FROM charges WHERE id = 2", 3),
         ("UPDATE caps SET rho_units = 1000000000000000 WHERE kind = 'purpose'", 1),
         ("DELETE FROM caps WHERE kind = 'account'", 1),
-        ("UPDATE releases SET payload = x'7b7d'", 4),
+        ("UPDATE releases SET noisy = x'7b7d'", 4),
+        ("UPDATE answers SET payload = x'7b7d'", 4),
+        ("DELETE FROM answers", 4),
+        ("UPDATE charge_products SET product = 'orders' WHERE charge_id = 2", 3),
         ("DELETE FROM releases", 4),
         ("UPDATE stops SET pseudonyms = '{}'", 5),
         ("INSERT INTO revocations VALUES ('t', '', '', 6)", 6),
@@ -301,9 +307,9 @@ def test_a_planted_row_is_found_even_after_a_lawful_change(records: Records, cus
 
 
 def test_a_stewards_act_is_good_for_its_own_event_alone(records: Records) -> None:
-    key = ("customers", ledger.PURPOSE, "ad-targeting")
+    key = ("customers", PURPOSE, "ad-targeting")
     with records.writing(event()) as tx:
-        ledger.raise_cap(tx, key, PrivacyLoss.of("7"), steward="sora", reason="autumn")
+        raise_cap(tx, key, PrivacyLoss.of("7"), steward="sora", reason="autumn")
     assert records.verify().events == 2
     with records.reading() as view:
         last = audit.tip(view)

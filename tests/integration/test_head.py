@@ -14,13 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.records_kit import CHARGE, COST, charge, declare, event, make_home, population, spent
+from support.records_kit import CHARGE, COST, SPANNING, charge, declare, event, limits, make_home, population, spent
 
 from kaianalytics.custody.home import Home
 from kaianalytics.custody.keys import Keys
 from kaianalytics.errors import RecordsFault
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.records import audit, ledger
+from kaianalytics.records import audit, caps, ledger, releases
 from kaianalytics.records.database import Records
 
 ASKER = Path(__file__).parents[1] / "support" / "asker.py"
@@ -33,7 +33,7 @@ Custody = tuple[Home, Keys]
 def custody(tmp_path: Path) -> Custody:
     made = make_home(tmp_path)
     records = Records.of(*made)
-    declare(records, population())
+    declare(records, population(window="100000"))
     records.close()
     return made
 
@@ -223,6 +223,7 @@ def test_a_head_that_was_half_written_beside_does_no_harm(custody: Custody) -> N
         ("charge written", False, False, None),
         ("charge committed", True, False, 2),
         ("head advanced", True, False, None),
+        ("noise written", True, False, None),
         ("release written", True, False, None),
         ("release committed", True, True, 3),
         ("release sent", True, True, None),
@@ -235,13 +236,19 @@ def test_killed_between_any_two_steps_a_charge_is_never_lost(
         assert child.wait(30) == -signal.SIGKILL
     records = Records.of(*custody)
     assert records.repaired == repaired
-    assert spent(records) == (COST if charged else PrivacyLoss(0))
+    assert spent(records) == (SPANNING.loss if charged else PrivacyLoss(0))
+    bound = limits(records, windows=SPANNING.windows)
+    assert {bound[window].spent for window in SPANNING.windows} == {SPANNING.window_loss if charged else PrivacyLoss(0)}
     with records.reading() as view:
-        assert (ledger.redeemable(view, CHARGE) is not None) == (charged and not released)
-        found = ledger.find_release(view, CHARGE)
-    assert (found is not None) == released
-    assert found is None or found.payload == b'{"rows":[]}'
+        assert (ledger.redeemable(view, SPANNING) is not None) == (charged and not released)
+        noise, sent = releases.find_release(view, SPANNING), releases.find_answer(view, SPANNING, "asked")
+    assert (noise is not None) == (sent is not None) == released
+    assert noise is None or noise.noisy == b"[[1]]"
+    assert sent is None or sent.payload == b'{"rows":[]}'
     assert records.verify().charges == charged
+    for expected in (released or not charged, True):  # what was never released is redeemed, and only once
+        with records.writing(event()) as tx:
+            assert (ledger.redeem(tx, SPANNING) is None) == expected
     charge(records, 1)
     assert records.verify().charges == charged + 1
 
@@ -260,9 +267,9 @@ def test_a_surviving_process_repairs_what_a_killed_one_left(custody: Custody) ->
 
 def test_killed_at_random_no_acknowledged_charge_is_lost(custody: Custody) -> None:
     records = Records.of(*custody)
-    for kind, key in ((ledger.ACCOUNT, ""), (ledger.PURPOSE, "ad-targeting"), (ledger.ANALYST, "aiko")):
+    for kind, key in ((caps.ACCOUNT, ""), (caps.PURPOSE, "ad-targeting"), (caps.ANALYST, "aiko")):
         with records.writing(event()) as tx:
-            ledger.raise_cap(tx, ("customers", kind, key), PrivacyLoss.of("100000"), steward="sora", reason="test")
+            caps.raise_cap(tx, ("customers", kind, key), PrivacyLoss.of("100000"), steward="sora", reason="test")
     records.close()
     chance, acknowledged = random.Random(8), 0
     for kills in range(1, 7):

@@ -15,14 +15,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.records_kit import CHARGE, COST, NOON, allowance, charge, declare, event, make_home, population, spent
+from support.records_kit import (
+    CHARGE,
+    COST,
+    NOON,
+    allowance,
+    charge,
+    declare,
+    event,
+    limits,
+    make_home,
+    over,
+    population,
+    spent,
+    tamper,
+)
 
 from kaianalytics.custody.home import Home
 from kaianalytics.custody.keys import Keys
 from kaianalytics.errors import BudgetRefused, RecordsFault
 from kaianalytics.policy.purpose import Allowance
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.records import audit, ledger
+from kaianalytics.records import audit, caps, ledger, spending
 from kaianalytics.records.caps import rounded_down
 from kaianalytics.records.database import Records
 
@@ -51,36 +65,38 @@ def rho(text: str) -> PrivacyLoss:
 def cap(records: Records, kind: str, key: str, to: str, **who: str) -> None:
     who = {"steward": "sora", "reason": "the autumn campaign", **who}
     with records.writing(event("cap.raised")) as tx:
-        ledger.raise_cap(tx, ("customers", kind, key), rho(to), **who)
+        caps.raise_cap(tx, ("customers", kind, key), rho(to), **who)
 
 
 def test_a_charge_is_spent_from_every_cap_it_binds(records: Records) -> None:
     charge(records)
-    with records.reading() as view:
-        balance = ledger.balance(view, "customers", "ad-targeting", "aiko")
-        other = ledger.balance(view, "customers", "campaign-analysis", "emi")
-    assert [limit.spent for limit in (balance.account, balance.purpose, balance.analyst)] == [COST] * 3
-    assert [limit.left for limit in (balance.account, balance.purpose, balance.analyst)] == [
-        rho("9.9"),
-        rho("4.9"),
-        rho("2.9"),
-    ]
-    assert [limit.spent for limit in (other.account, other.purpose, other.analyst)] == [COST, rho("0"), rho("0")]
+    bound, other = limits(records), limits(records, "campaign-analysis", "emi")
+    assert {kind: (limit.spent, limit.left) for kind, limit in bound.items()} == {
+        "account": (COST, rho("9.9")),
+        "purpose": (COST, rho("4.9")),
+        "analyst": (COST, rho("2.9")),
+    }
+    assert {kind: limit.spent for kind, limit in other.items()} == {
+        "account": COST,
+        "purpose": rho("0"),
+        "analyst": rho("0"),
+    }
 
 
 @pytest.mark.parametrize(
-    ("code", "caps"),
+    ("code", "stated"),
     [
         ("ACCOUNT_SPENT", {"account": "0.25"}),
         ("PURPOSE_CAP", {"purpose": "0.25"}),
+        ("PRODUCT_CAP", {"sessions": "0.25"}),
         ("ANALYST_CAP", {"analyst": "0.25"}),
     ],
 )
 def test_each_cap_refuses_by_its_own_name_and_nothing_is_written(
-    custody: tuple[Home, Keys], code: str, caps: dict[str, str]
+    custody: tuple[Home, Keys], code: str, stated: dict[str, str]
 ) -> None:
     records = Records.of(*custody)
-    declare(records, population(**caps))
+    declare(records, population(**stated))
     charge(records, 1)
     charge(records, 2)
     with pytest.raises(BudgetRefused) as refused:
@@ -97,8 +113,8 @@ def test_each_cap_refuses_by_its_own_name_and_nothing_is_written(
 def test_delta_is_a_budget_too(custody: tuple[Home, Keys]) -> None:
     records = Records.of(*custody)
     wide = allowance("10", "0.000001")
-    caps = {"ad-targeting": wide}
-    declare(records, replace(population(), account=allowance("10", "0.0000015"), purpose_caps=caps, analyst_cap=wide))
+    stated = replace(population(), purpose_caps={"ad-targeting": wide}, analyst_cap=wide)
+    declare(records, replace(stated, account=allowance("10", "0.0000015")))
     charge(records, 1, loss=PrivacyLoss.of("0.1", "0.000001"))
     with pytest.raises(BudgetRefused) as refused:
         charge(records, 2, loss=PrivacyLoss.of("0.1", "0.000001"))
@@ -130,18 +146,49 @@ def test_what_no_cap_names_may_spend_nothing(records: Records) -> None:
 def test_an_approval_is_bounded_where_it_has_a_cap(records: Records) -> None:
     charge(records, 1, approval="passport-1")
     with records.writing(event("passport.capped")) as tx:
-        ledger.cap_approval(tx, "customers", "passport-1", rho("0.15"))
+        caps.cap_approval(tx, "customers", "passport-1", rho("0.15"))
     with pytest.raises(BudgetRefused) as refused:
         charge(records, 2, approval="passport-1")
     assert refused.value.code == "APPROVAL_CAP"
     charge(records, 2, approval="passport-2")
     with pytest.raises(BudgetRefused) as refused, records.writing(event()) as tx:
-        ledger.cap_approval(tx, "customers", "passport-1", rho("9"))
+        caps.cap_approval(tx, "customers", "passport-1", rho("9"))
     assert refused.value.code == "CAP_EXISTS"
 
 
+def test_a_product_is_bounded_where_it_has_a_cap_whichever_view_a_question_begins_with(
+    custody: tuple[Home, Keys],
+) -> None:
+    records = Records.of(*custody)
+    declare(records, population(orders="0.25"))
+    for number in range(2):
+        charge(records, number, joined=("orders",))
+    for refused_one in ({"product": "orders"}, {"joined": ("orders", "customers")}):
+        with pytest.raises(BudgetRefused) as refused:
+            charge(records, 9, **refused_one)
+        assert refused.value.code == "PRODUCT_CAP" and "'orders'" in refused.value.message
+    charge(records, 3)
+    assert limits(records, products=("orders", "sessions"))["orders"].spent == rho("0.2")
+    assert "sessions" not in limits(records, products=("orders", "sessions"))
+    assert records.verify().charges == 3
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"loss": PrivacyLoss(0)}, {"purpose": ""}, {"question": ""}, {"snapshot": ""}, {"analyst": "*"}]
+    "wrong",
+    [
+        {"loss": PrivacyLoss(0)},
+        {"purpose": ""},
+        {"question": ""},
+        {"snapshot": ""},
+        {"analyst": "*"},
+        {"joined": ("",)},
+        {"windows": ("*",), "window_loss": COST},
+        {"windows": ("w", "w"), "window_loss": COST, "loss": rho("0.4")},
+        {"windows": ("v", "w"), "window_loss": COST},
+        {"windows": ("v", "w"), "window_loss": COST, "loss": rho("0.2")},
+        {"windows": ("w",), "window_loss": PrivacyLoss(COST.rho_units, 1)},
+        {"window_loss": COST},
+    ],
 )
 def test_a_charge_that_is_none_can_not_be_built(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
@@ -157,8 +204,7 @@ def test_another_value_in_a_contract_changes_nothing_and_is_shown(records: Recor
         ("account", rho("1000"), rho("10")),
         ("analyst", rho("0.1"), rho("3")),
     ]
-    with records.reading() as view:
-        assert ledger.balance(view, "customers", "ad-targeting", "aiko").account.allowance == rho("10")
+    assert limits(records)["account"].allowance == rho("10")
 
 
 def test_a_declaration_that_agrees_differs_in_nothing(records: Records) -> None:
@@ -169,7 +215,7 @@ def test_a_new_purpose_gets_its_first_cap_inside_the_same_account(records: Recor
     charge(records)
     wider = replace(population(), purpose_caps={**population().purpose_caps, "service-improvement": allowance("1")})
     with records.reading() as view:
-        (absent,) = ledger.differences(view, [wider])
+        (absent,) = caps.differences(view, [wider])
     assert (absent.key, absent.effective) == ("service-improvement", None)
     assert declare(records, wider) == ()
     charge(records, 1, purpose="service-improvement")
@@ -180,12 +226,12 @@ def test_renaming_a_population_opens_no_account(records: Records) -> None:
     renamed = population("customers-v2")
     assert {one.effective for one in declare(records, renamed)} == {None}
     with pytest.raises(BudgetRefused) as refused, records.writing(event()) as tx:
-        ledger.open_account(tx, "customers-v2", rho("1"))
+        caps.open_account(tx, "customers-v2", rho("1"))
     assert refused.value.code == "ACCOUNT_NEEDS_STEWARD"
     with pytest.raises(BudgetRefused):
         charge(records, population="customers-v2")
     with records.writing(event("cap.raised")) as tx:
-        ledger.raise_cap(tx, ("customers-v2", ledger.ACCOUNT, ""), rho("10"), steward="sora", reason="other people")
+        caps.raise_cap(tx, ("customers-v2", caps.ACCOUNT, ""), rho("10"), steward="sora", reason="other people")
     assert declare(records, renamed) == ()
     charge(records, population="customers-v2")
 
@@ -200,22 +246,20 @@ def test_several_populations_open_together_the_first_time(custody: tuple[Home, K
 def test_opening_an_account_again_does_nothing(custody: tuple[Home, Keys]) -> None:
     records = Records.of(*custody)
     with records.writing(event()) as tx:
-        assert ledger.open_account(tx, "customers", rho("1"))
-        assert not ledger.open_account(tx, "customers", rho("2"))
-    with records.reading() as view:
-        assert ledger.balance(view, "customers", "p", "a").account.allowance == rho("1")
+        assert caps.open_account(tx, "customers", rho("1"))
+        assert not caps.open_account(tx, "customers", rho("2"))
+    assert limits(records, "p", "a")["account"].allowance == rho("1")
 
 
 def test_a_raised_cap_holds_and_its_act_is_signed(records: Records, custody: tuple[Home, Keys]) -> None:
-    cap(records, ledger.PURPOSE, "ad-targeting", "7")
-    cap(records, ledger.ANALYST, "aiko", "4")
-    cap(records, ledger.ANALYST, ledger.EVERY_ANALYST, "3.5")
+    cap(records, caps.PURPOSE, "ad-targeting", "7")
+    cap(records, caps.ANALYST, "aiko", "4")
+    cap(records, caps.ANALYST, caps.EVERY, "3.5")
     with records.reading() as view:
-        balance = ledger.balance(view, "customers", "ad-targeting", "aiko")
-        other = ledger.balance(view, "customers", "ad-targeting", "emi")
         acts = [found.facts() for found in audit.events(view, kind="cap.raised")]
-    assert (balance.purpose.allowance, balance.analyst.allowance) == (rho("7"), rho("4"))
-    assert other.analyst.allowance == rho("3.5")
+    bound, other = limits(records), limits(records, analyst="emi")
+    assert (bound["purpose"].allowance, bound["analyst"].allowance) == (rho("7"), rho("4"))
+    assert other["analyst"].allowance == rho("3.5")
     assert [act["act"]["steward"] for act in acts] == ["sora"] * 3
     signed = ("kaianalytics cap v1\n" + audit.canonical(acts[0]["act"])).encode()
     assert custody[1].verify(bytes.fromhex(acts[0]["signature"]), signed)
@@ -224,26 +268,27 @@ def test_a_raised_cap_holds_and_its_act_is_signed(records: Records, custody: tup
 @pytest.mark.parametrize("to", ["4.999999999999", "5", "0"])
 def test_a_cap_only_rises(records: Records, to: str) -> None:
     with pytest.raises(BudgetRefused) as refused:
-        cap(records, ledger.PURPOSE, "ad-targeting", to)
+        cap(records, caps.PURPOSE, "ad-targeting", to)
     assert refused.value.code == "CAP_NOT_RAISED"
 
 
 def test_a_cap_is_raised_by_someone_for_a_reason(records: Records) -> None:
     for missing in ({"steward": ""}, {"reason": ""}):
         with pytest.raises(ValueError):
-            cap(records, ledger.ACCOUNT, "", "20", **missing)
-    for kind, key in (("product", "sessions"), (ledger.PURPOSE, ""), (ledger.ACCOUNT, "customers")):
+            cap(records, caps.ACCOUNT, "", "20", **missing)
+    for kind, key in (("table", "sessions"), (caps.PURPOSE, ""), (caps.ACCOUNT, "customers")):
         with pytest.raises(ValueError):
             cap(records, kind, key, "20")
-    with pytest.raises(BudgetRefused) as refused:
-        cap(records, ledger.APPROVAL, "passport-1", "1")
-    assert refused.value.code == "CAP_ABSENT"
+    for kind, key in ((caps.APPROVAL, "passport-1"), (caps.PRODUCT, "sessions")):
+        with pytest.raises(BudgetRefused) as refused:
+            cap(records, kind, key, "1")
+        assert refused.value.code == "CAP_ABSENT"
 
 
 def test_one_event_carries_one_act(records: Records) -> None:
     with pytest.raises(ValueError), records.writing(event()) as tx:
-        for kind, key in ((ledger.ACCOUNT, ""), (ledger.PURPOSE, "ad-targeting")):
-            ledger.raise_cap(tx, ("customers", kind, key), rho("30"), steward="sora", reason="both")
+        for kind, key in ((caps.ACCOUNT, ""), (caps.PURPOSE, "ad-targeting")):
+            caps.raise_cap(tx, ("customers", kind, key), rho("30"), steward="sora", reason="both")
 
 
 def test_an_allowance_is_rounded_towards_spent() -> None:
@@ -252,87 +297,6 @@ def test_an_allowance_is_rounded_towards_spent() -> None:
     for wrong in ("-1", "Infinity", "NaN", "1000001"):
         with pytest.raises(ValueError):
             rounded_down(allowance(wrong))
-
-
-# Releases
-
-
-def release(records: Records, charge_id: int, payload: bytes) -> str:
-    with records.writing(event("statistics.released")) as tx:
-        return ledger.record_release(tx, charge_id, payload)
-
-
-def test_a_recorded_release_is_found_byte_for_byte(records: Records) -> None:
-    payload = '{"n": 1.50, "名": "é\\u0000"}'.encode()
-    charge_id = charge(records)
-    asked = replace(CHARGE, question="q0")
-    with records.reading() as view:
-        assert ledger.find_release(view, asked) is None
-    digest = release(records, charge_id, payload)
-    with records.reading() as view:
-        found = ledger.find_release(view, replace(asked, analyst="emi", approval="passport-1", report="weekly"))
-    assert found is not None
-    assert (found.payload, found.charge_id, found.digest) == (payload, charge_id, digest)
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"question": "q1"},
-        {"snapshot": "build-1/1"},
-        {"purpose": "campaign-analysis"},
-        {"population": "households"},
-        {"product": "orders"},
-        {"loss": PrivacyLoss.of("0.2")},
-    ],
-)
-def test_another_question_finds_no_release(records: Records, other: dict[str, Any]) -> None:
-    release(records, charge(records), b"{}")
-    with records.reading() as view:
-        assert ledger.find_release(view, replace(CHARGE, **{"question": "q0", **other})) is None
-
-
-def test_one_release_per_charge(records: Records) -> None:
-    charge_id = charge(records)
-    release(records, charge_id, b"first")
-    with pytest.raises(BudgetRefused) as refused:
-        release(records, charge_id, b"second")
-    assert refused.value.code == "RELEASE_RECORDED"
-    with pytest.raises(RecordsFault) as fault:
-        release(records, 99, b"of nothing")
-    assert fault.value.code == "CHARGE_ABSENT"
-    with records.reading() as view:
-        found = ledger.find_release(view, replace(CHARGE, question="q0"))
-    assert found is not None and found.payload == b"first"
-
-
-def test_a_charge_without_a_release_is_redeemed_once(records: Records) -> None:
-    charge_id = charge(records)
-    asked = replace(CHARGE, question="q0")
-    with records.reading() as view:
-        assert ledger.redeemable(view, asked) == charge_id
-        others: list[dict[str, Any]] = [
-            {"analyst": "emi"},
-            {"snapshot": "build-2/0"},
-            {"approval": "p"},
-            {"loss": PrivacyLoss(1)},
-        ]
-        for other in others:
-            assert ledger.redeemable(view, replace(asked, **other)) is None
-    for expected in (charge_id, None):
-        with records.writing(event("statistics.redeemed")) as tx:
-            assert ledger.redeem(tx, asked) == expected
-    assert spent(records) == COST
-    release(records, charge_id, b"late")
-    with records.reading() as view:
-        assert ledger.redeemable(view, asked) is None
-        assert ledger.find_release(view, asked) is not None
-
-
-def test_a_released_charge_is_not_redeemed(records: Records) -> None:
-    release(records, charge(records), b"{}")
-    with records.reading() as view:
-        assert ledger.redeemable(view, replace(CHARGE, question="q0")) is None
 
 
 def test_spending_is_told_by_report_purpose_analyst_and_week(records: Records) -> None:
@@ -347,7 +311,7 @@ def test_spending_is_told_by_report_purpose_analyst_and_week(records: Records) -
         with records.writing(event(at=at)) as tx:
             ledger.charge(tx, replace(CHARGE, question=f"q{number}", **changed))
     with records.reading() as view:
-        rows = ledger.spending(view, "customers")
+        rows = spending.spending(view, "customers")
     assert [(row.week, row.report, row.charges, row.loss) for row in rows] == [
         (date(2026, 10, 26), "reach", 1, COST),
         (date(2026, 11, 2), "", 1, COST),
@@ -355,35 +319,173 @@ def test_spending_is_told_by_report_purpose_analyst_and_week(records: Records) -
     ]
 
 
+# Windows
+
+
+WEEKS = tuple(f"2026-{month:02}-{day:02}/week" for month, day in ((9, 28), (10, 5), (10, 12), (10, 19)))
+
+
+def spend(records: Records, asked: ledger.Charge) -> int:
+    with records.writing(event("statistics.charged")) as tx:
+        return ledger.charge(tx, asked)
+
+
+@pytest.fixture
+def weekly(custody: tuple[Home, Keys]) -> Iterator[Records]:
+    opened = Records.of(*custody)
+    declare(opened, population(account="4", purpose="4", analyst="4", window="0.25"))
+    yield opened
+    opened.verify()
+    opened.close()
+
+
+def test_w_windows_cost_each_of_them_rho_and_the_account_w_squared(weekly: Records) -> None:
+    spend(weekly, over("0.1", *WEEKS[:3]))
+    spend(weekly, over("0.05", WEEKS[0], question="q2"))
+    bound = limits(weekly, windows=WEEKS)
+    assert [bound[week].spent for week in WEEKS] == [rho("0.15"), rho("0.1"), rho("0.1"), rho("0")]
+    assert {kind: bound[kind].spent for kind in ("account", "purpose", "analyst")} == {
+        kind: rho("0.95") for kind in ("account", "purpose", "analyst")
+    }
+
+
+def test_a_spent_window_refuses_by_name_and_only_a_new_one_is_fresh(weekly: Records) -> None:
+    for number in range(2):
+        spend(weekly, over("0.1", *WEEKS[:2], question=f"q{number}"))
+    before = spent(weekly)
+    for refused_one in (WEEKS[:1], WEEKS[:2], WEEKS):
+        with pytest.raises(BudgetRefused) as refused:
+            spend(weekly, over("0.1", *refused_one, question="q9"))
+        assert refused.value.code == "WINDOW_CAP" and repr(WEEKS[0]) in refused.value.message
+        assert "fewer windows" in refused.value.hint
+    assert spent(weekly) == before  # refused whole: the windows that would have had room are charged nothing
+    assert limits(weekly, windows=WEEKS)[WEEKS[3]].spent == rho("0")
+    spend(weekly, over("0.1", *WEEKS[2:], question="q9"))
+    assert spent(weekly) == rho("1.2")
+
+
+def test_new_windows_refill_only_themselves_and_the_account_ends_it_all(weekly: Records) -> None:
+    for number in range(16):
+        spend(weekly, over("0.25", f"{2026 + number}-01-01/year", question=f"q{number}"))
+    with pytest.raises(BudgetRefused) as refused:
+        spend(weekly, over("0.001", "2050-01-01/year", question="one more"))
+    assert refused.value.code == "ACCOUNT_SPENT"
+    assert spent(weekly) == rho("4")
+
+
+def test_windows_without_a_declared_cap_may_spend_nothing(records: Records) -> None:
+    with pytest.raises(BudgetRefused) as refused:
+        spend(records, over("0.1", WEEKS[0]))
+    assert refused.value.code == "WINDOW_CAP" and "left of ρ 0" in refused.value.message
+
+
+def test_a_steward_widens_one_window_and_no_other(weekly: Records) -> None:
+    cap(weekly, caps.WINDOW, WEEKS[0], "0.5")
+    bound = limits(weekly, windows=WEEKS[:2])
+    assert (bound[WEEKS[0]].allowance, bound[WEEKS[1]].allowance) == (rho("0.5"), rho("0.25"))
+    cap(weekly, caps.WINDOW, caps.EVERY, "0.3")
+    bound = limits(weekly, windows=WEEKS[:2])
+    assert (bound[WEEKS[0]].allowance, bound[WEEKS[1]].allowance) == (rho("0.5"), rho("0.3"))
+
+
+def test_delta_is_counted_in_windows_too(custody: tuple[Home, Keys]) -> None:
+    records = Records.of(*custody)
+    wide = allowance("10", "0.001")
+    stated = replace(population(), account=wide, purpose_caps={"ad-targeting": wide}, analyst_cap=wide)
+    declare(records, replace(stated, window_cap=allowance("1", "0.000001")))
+    each = PrivacyLoss.of("0.1", "0.000001")
+    asked = replace(CHARGE, loss=each, window_loss=each, windows=(WEEKS[0],))
+    spend(records, asked)
+    with pytest.raises(BudgetRefused) as refused:
+        spend(records, replace(asked, question="q2"))
+    assert refused.value.code == "WINDOW_CAP"
+    assert limits(records)["account"].spent == each
+
+
+def test_an_account_charged_less_than_w_squared_is_found_out(custody: tuple[Home, Keys]) -> None:
+    class Generous(ledger.Charge):
+        """The planted fault: w windows, and the account charged as if they were one customer each."""
+
+        def __post_init__(self) -> None:
+            pass
+
+    records = Records.of(*custody)
+    declare(records, population(window="1"))
+    sound = over("0.1", *WEEKS[:2])
+    spend(records, Generous(**{**vars(sound), "loss": rho("0.2")}))
+    with pytest.raises(RecordsFault) as fault:
+        records.verify()
+    assert fault.value.code == "LEDGER_WINDOWS"
+
+
+def test_a_windows_charge_changed_from_outside_is_found_out(custody: tuple[Home, Keys]) -> None:
+    records = Records.of(*custody)
+    declare(records, population(window="1"))
+    spend(records, over("0.1", *WEEKS[:2]))
+    tamper(custody[0], "DELETE FROM charge_windows WHERE window = ?", WEEKS[1])
+    with pytest.raises(RecordsFault) as fault:
+        records.verify()
+    assert fault.value.code == "RECORDS_CHANGED"
+
+
+def test_a_customer_year_adds_up_the_squares_of_what_each_question_reads_of_it(weekly: Records) -> None:
+    months = [f"{2025 + month // 12}-{month % 12 + 1:02}-01/month" for month in range(9, 14)]  # October to February
+    spend(weekly, over("0.1", *months, question="over new year"))
+    spend(weekly, over("0.05", *months[:2], question="autumn"))
+    spend(weekly, replace(CHARGE, question="about the whole customer"))
+    with weekly.reading() as view:
+        years = spending.customer_years(view, "customers")
+    assert years == {2026: rho("0.4"), 2025: rho("1.1")}  # 2² × 0.1, and 3² × 0.1 + 2² × 0.05
+    assert list(years) == [2026, 2025]
+    assert all(loss.within(spent(weekly)) for loss in years.values())
+
+
+def test_how_many_more_such_questions_the_tightest_cap_says(weekly: Records) -> None:
+    asked = over("0.1", *WEEKS[:2])
+    with weekly.reading() as view:
+        assert ledger.questions_left(ledger.limits(view, asked), asked) == 2  # the windows: 0.25 / 0.1
+        dear = over("0.01", *(f"{year}-01-01/year" for year in range(2000, 2015)))
+        assert ledger.questions_left(ledger.limits(view, dear), dear) == 1  # the account: 4 / 2.25
+    spend(weekly, asked)
+    with weekly.reading() as view:
+        assert ledger.questions_left(ledger.limits(view, asked), asked) == 1
+        price = spending.last_price(view, "customers", "ad-targeting", "aiko")
+        assert spending.last_price(view, "customers", "ad-targeting", "emi") is None
+        assert spending.windows_spent(view, "customers") == (WEEKS[1], WEEKS[0])
+    assert price == spending.Price(rho("0.4"), WEEKS[:2], rho("0.1"), ("sessions",))
+
+
 # Many askers
 
 
-def test_forty_threads_with_budget_for_ten_get_exactly_ten(custody: tuple[Home, Keys]) -> None:
+@pytest.mark.parametrize("stated", [{"account": "1"}, {"window": "1"}, {"sessions": "1"}], ids=str)
+def test_64_threads_with_budget_for_ten_get_exactly_ten(custody: tuple[Home, Keys], stated: dict[str, str]) -> None:
     first, second = Records.of(*custody), Records.of(*custody)
-    declare(first, population(account="1"))
-    start = threading.Barrier(40)
+    declare(first, population(**{"account": "100", "purpose": "100", "analyst": "100", "window": "100", **stated}))
+    start = threading.Barrier(64)
 
     def ask(number: int) -> bool:
         start.wait()
         try:
-            charge((first, second)[number % 2], number)
+            with (first, second)[number % 2].writing(event()) as tx:
+                ledger.charge(tx, over("0.1", "2026-10-01/month", question=f"q{number}"))
         except BudgetRefused:
             return False
         return True
 
-    with ThreadPoolExecutor(40) as pool:
-        assert sum(pool.map(ask, range(40))) == 10
+    with ThreadPoolExecutor(64) as pool:
+        assert sum(pool.map(ask, range(64))) == 10
     assert first.verify().spent == {"customers": rho("1")}
 
 
-def test_eight_processes_with_budget_for_ten_get_exactly_ten(custody: tuple[Home, Keys]) -> None:
+def test_64_askers_in_processes_with_budget_for_ten_get_exactly_ten(custody: tuple[Home, Keys]) -> None:
     home, _ = custody
     records = Records.of(*custody)
     declare(records, population(account="1"))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ASKER), str(home.root)]
     askers = [
-        subprocess.Popen([*command, f"asker-{number}", "ask", "5"], stdout=subprocess.PIPE, env=environment)
+        subprocess.Popen([*command, f"asker-{number}", "ask", "8"], stdout=subprocess.PIPE, env=environment)
         for number in range(8)
     ]
     granted = [int(asker.communicate(timeout=60)[0]) for asker in askers]

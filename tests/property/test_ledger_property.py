@@ -1,7 +1,8 @@
 """Under any interleaving of charges, raises, crashes and restarts, no cap is ever exceeded and no charge is lost.
 
-The reference is a dictionary: a charge is granted exactly when every cap covers it. Two `Records` on one home take
-turns, as two processes would. The same machine, given a charge function that skips the caps, must fail.
+The reference is a dictionary: a charge is granted exactly when every cap covers it; over w windows it costs each of
+them its price, and every other cap w² times that. Two `Records` on one home take turns, as two processes would. The
+same machine, given a charge function that skips a rule, must fail.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,12 +22,13 @@ from support.records_kit import CHARGE, declare, event, make_home, population
 
 from kaianalytics.errors import BudgetRefused
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.records import ledger
+from kaianalytics.records import caps, ledger, releases
 from kaianalytics.records.database import Records
 from kaianalytics.records.tables import charges
 from kaianalytics.records.transaction import Transaction
 
 PURPOSES, ANALYSTS, APPROVALS = ("ad-targeting", "campaign-analysis"), ("aiko", "emi"), ("", "p1", "p2")
+PRODUCTS, WINDOWS = ("sessions", "orders"), tuple(f"2026-{month:02}-01/month" for month in range(1, 6))
 TENTH = 10**11
 SETTINGS = settings(
     max_examples=15,
@@ -45,8 +47,9 @@ class Ledger(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="kai-ledger-"))
         self.custody = make_home(self.folder)
         self.records = [Records.of(*self.custody), Records.of(*self.custody)]
-        declare(self.records[0], population(account="1.2", purpose="0.8", analyst="0.9"))
-        self.caps = {("account", ""): 12, ("purpose", "*"): 8, ("analyst", "*"): 9}
+        declare(self.records[0], population(account="2.4", purpose="1.6", analyst="1.8", window="0.4", orders="1.2"))
+        self.caps = {("account", ""): 24, ("purpose", "*"): 16, ("analyst", "*"): 18}
+        self.caps |= {("window", "*"): 4, ("product", "orders"): 12}
         self.spent: Counter[tuple[str, str]] = Counter()
         self.charged = 0
         self.sound = True
@@ -61,13 +64,37 @@ class Ledger(RuleBasedStateMachine):
         purpose=st.sampled_from(PURPOSES),
         analyst=st.sampled_from(ANALYSTS),
         approval=st.sampled_from(APPROVALS),
-        tenths=st.integers(1, 6),
+        product=st.sampled_from(PRODUCTS),
+        windows=st.lists(st.sampled_from(WINDOWS), max_size=3, unique=True),
+        tenths=st.integers(1, 5),
         crash=st.booleans(),
     )
-    def charge(self, who: int, purpose: str, analyst: str, approval: str, tenths: int, crash: bool) -> None:
-        asked = replace(CHARGE, purpose=purpose, analyst=analyst, approval=approval, loss=PrivacyLoss(tenths * TENTH))
-        binding = [("account", ""), ("purpose", purpose), ("analyst", analyst), ("approval", approval)]
-        covered = all((cap := self.cap(*key)) is None or self.spent[key] + tenths <= cap for key in binding)
+    def charge(
+        self,
+        who: int,
+        purpose: str,
+        analyst: str,
+        approval: str,
+        product: str,
+        windows: list[str],
+        tenths: int,
+        crash: bool,
+    ) -> None:
+        named = {"purpose": purpose, "analyst": analyst, "approval": approval, "product": product}
+        each = PrivacyLoss(tenths * TENTH)
+        whole = tenths * (len(windows) ** 2 or 1)
+        asked = replace(
+            CHARGE,
+            **named,
+            loss=PrivacyLoss(whole * TENTH),
+            windows=tuple(windows),
+            window_loss=each if windows else PrivacyLoss(0),
+        )
+        binding = {("account", ""): whole, **dict.fromkeys(named.items(), whole)}
+        binding |= {("window", window): tenths for window in windows}
+        covered = all(
+            (cap := self.cap(*key)) is None or self.spent[key] + taken <= cap for key, taken in binding.items()
+        )
         try:
             with self.records[who].writing(event("charge")) as tx:
                 type(self).charge_function(tx, asked)
@@ -80,26 +107,27 @@ class Ledger(RuleBasedStateMachine):
         else:
             self.sound = covered
             assert covered, "a charge went past a cap"
-            self.spent.update(dict.fromkeys(binding, tenths))
+            self.spent.update(binding)
             self.charged += 1
 
     @rule(
-        kind=st.sampled_from(["account", "purpose", "analyst"]),
+        kind=st.sampled_from(["account", "purpose", "analyst", "window", "product"]),
         key=st.sampled_from(ANALYSTS + PURPOSES),
         by=st.integers(1, 3),
     )
     def raise_cap(self, kind: str, key: str, by: int) -> None:
-        key = {"account": "", "purpose": key if key in PURPOSES else PURPOSES[0], "analyst": key}[kind]
+        purpose = key if key in PURPOSES else PURPOSES[0]
+        key = {"account": "", "purpose": purpose, "analyst": key, "window": WINDOWS[0], "product": "orders"}[kind]
         to = (self.cap(kind, key) or 0) + by
         with self.records[0].writing(event("raise")) as tx:
-            ledger.raise_cap(tx, ("customers", kind, key), PrivacyLoss(to * TENTH), steward="sora", reason="test")
+            caps.raise_cap(tx, ("customers", kind, key), PrivacyLoss(to * TENTH), steward="sora", reason="test")
         self.caps[kind, key] = to
 
     @precondition(lambda self: ("approval", "p1") not in self.caps)
     @rule(tenths=st.integers(0, 5))
     def cap_approval(self, tenths: int) -> None:
         with self.records[1].writing(event("cap")) as tx:
-            ledger.cap_approval(tx, "customers", "p1", PrivacyLoss(tenths * TENTH))
+            caps.cap_approval(tx, "customers", "p1", PrivacyLoss(tenths * TENTH))
         self.caps["approval", "p1"] = tenths
 
     @rule(who=st.integers(0, 1))
@@ -108,7 +136,7 @@ class Ledger(RuleBasedStateMachine):
         with self.records[who].writing(event("release")) as tx:
             charge_id = ledger.redeem(tx, asked)
             if charge_id is not None:
-                ledger.record_release(tx, charge_id, b"{}")
+                releases.record(tx, charge_id, b"{}")
 
     @rule(who=st.integers(0, 1))
     def restart(self, who: int) -> None:
@@ -121,8 +149,9 @@ class Ledger(RuleBasedStateMachine):
         with self.records[0].reading() as view:
             for purpose in PURPOSES:
                 for analyst in ANALYSTS:
-                    balance = ledger.balance(view, "customers", purpose, analyst)
-                    for limit in (balance.account, balance.purpose, balance.analyst):
+                    for limit in ledger.standing(
+                        view, "customers", purpose, analyst, products=PRODUCTS, windows=WINDOWS
+                    ):
                         assert limit.spent.rho_units == self.spent[limit.kind, limit.key] * TENTH
                         assert limit.allowance.rho_units == (self.cap(limit.kind, limit.key) or 0) * TENTH
 
@@ -136,9 +165,17 @@ class Ledger(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
+def forgets_the_square(tx: Transaction, charge: ledger.Charge) -> int:
+    """The planted fault: a question over several windows costs the account no more than one of them."""
+    if len(charge.windows) < 2:
+        return ledger.charge(tx, charge)
+    return ledger.charge(tx, replace(charge, loss=charge.window_loss, windows=charge.windows[:1]))
+
+
 def skips_the_caps(tx: Transaction, charge: ledger.Charge) -> int:
     """The planted fault: a charge that is written and never weighed."""
-    row = {field.name: getattr(charge, field.name) for field in fields(charge) if field.name != "loss"}
+    names = ("population", "purpose", "analyst", "product", "approval", "report", "question", "snapshot")
+    row = {name: getattr(charge, name) for name in names}
     units = {"rho_units": charge.loss.rho_units, "delta_units": charge.loss.delta_units}
     return int(tx.insert(charges, at=tx.at, state=ledger.CHARGED, **row, **units)[0])
 
@@ -161,11 +198,17 @@ class Forgetful(Ledger):
     charge_function = staticmethod(forgets_the_analyst)
 
 
+class Linear(Ledger):
+    """The same machine with one in the arithmetic of windows."""
+
+    charge_function = staticmethod(forgets_the_square)
+
+
 def test_no_interleaving_exceeds_a_cap() -> None:
     run_state_machine_as_test(Ledger, settings=SETTINGS)
 
 
-@pytest.mark.parametrize("faulty", [Reckless, Forgetful])
+@pytest.mark.parametrize("faulty", [Reckless, Forgetful, Linear])
 def test_the_same_property_catches_a_planted_fault(faulty: type[Ledger]) -> None:
     with pytest.raises((AssertionError, ExceptionGroup)):
         run_state_machine_as_test(faulty, settings=settings(SETTINGS, phases=[Phase.generate]))

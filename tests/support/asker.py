@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL
 from kaianalytics.custody.home import Home
 from kaianalytics.custody.keys import Keys
 from kaianalytics.errors import BudgetRefused
-from kaianalytics.records import ledger
+from kaianalytics.records import ledger, releases
 from kaianalytics.records.audit import Link
 from kaianalytics.records.database import Records
 from kaianalytics.records.head import HeadFile
@@ -25,7 +25,7 @@ from kaianalytics.records.lock import WriteLock
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from support.records_kit import CHARGE, charge, event
+from support.records_kit import SPANNING, charge, event
 
 
 def die() -> None:
@@ -74,7 +74,7 @@ def charge_and_release(records: Records, head: DyingHead, step: str) -> None:
     if step == "charge committed":
         head.last = 1
     with records.writing(event("statistics.charged")) as tx:
-        charge_id = ledger.charge(tx, CHARGE)
+        charge_id = ledger.charge(tx, SPANNING)
         if step == "charge written":
             die()
     if step == "head advanced":
@@ -82,7 +82,10 @@ def charge_and_release(records: Records, head: DyingHead, step: str) -> None:
     if step == "release committed":
         head.last = 2
     with records.writing(event("statistics.released")) as tx:
-        ledger.record_release(tx, charge_id, b'{"rows":[]}')
+        releases.record(tx, charge_id, b"[[1]]")
+        if step == "noise written":
+            die()
+        releases.record_answer(tx, charge_id, "asked", "SELECT", b'{"rows":[]}')
         if step == "release written":
             die()
     die()

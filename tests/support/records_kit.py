@@ -14,7 +14,7 @@ from kaianalytics.custody.home import Home
 from kaianalytics.custody.keys import Keys
 from kaianalytics.policy.purpose import Allowance, Population
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.records import ledger
+from kaianalytics.records import caps, ledger
 from kaianalytics.records.audit import AuditEvent
 from kaianalytics.records.database import Records
 
@@ -28,10 +28,20 @@ def allowance(rho: str, delta: str = "0") -> Allowance:
     return Allowance(Decimal(rho), Decimal(delta))
 
 
-def population(name: str = "customers", *, account: str = "10", purpose: str = "5", analyst: str = "3") -> Population:
-    """A population with two purposes under one account."""
+def population(
+    name: str = "customers",
+    *,
+    account: str = "10",
+    purpose: str = "5",
+    analyst: str = "3",
+    window: str = "",
+    **products: str,
+) -> Population:
+    """A population with two purposes under one account; `window` caps each window, further names are products'."""
     purposes = {"ad-targeting": allowance(purpose), "campaign-analysis": allowance(purpose)}
-    return Population(name, "customers", "customer_id", allowance(account), purposes, allowance(analyst))
+    stated = Population(name, "customers", "customer_id", allowance(account), purposes, allowance(analyst))
+    named = {product: allowance(cap) for product, cap in products.items()}
+    return replace(stated, product_caps=named, window_cap=allowance(window) if window else None)
 
 
 def event(kind: str = "test", *, at: datetime = NOON, **body: Any) -> AuditEvent:
@@ -45,10 +55,10 @@ def make_home(folder: Path) -> tuple[Home, Keys]:
     return home, Keys.create(home)
 
 
-def declare(records: Records, *populations: Population) -> tuple[ledger.Difference, ...]:
+def declare(records: Records, *populations: Population) -> tuple[caps.Difference, ...]:
     """Declares populations in an event of their own."""
     with records.writing(event("ledger.declared")) as tx:
-        return ledger.declare(tx, populations)
+        return caps.declare(tx, populations)
 
 
 def charge(records: Records, number: int = 0, **changed: Any) -> int:
@@ -58,10 +68,29 @@ def charge(records: Records, number: int = 0, **changed: Any) -> int:
         return ledger.charge(tx, asked)
 
 
+def over(each: str, *windows: str, **changed: Any) -> ledger.Charge:
+    """A charge of `each` ρ on each window."""
+    loss = PrivacyLoss.of(each)
+    squared = PrivacyLoss(len(windows) ** 2 * loss.rho_units)
+    return replace(CHARGE, loss=squared, windows=windows, window_loss=loss, **changed)
+
+
+SPANNING = over("0.1", "2026-10-01/month", "2026-11-01/month")
+
+
+def limits(records: Records, purpose: str = "ad-targeting", analyst: str = "aiko", **more: Any) -> dict[str, Any]:
+    """The caps that bind such questions, by kind; a window's or product's by its name."""
+    with records.reading() as view:
+        found = ledger.standing(view, "customers", purpose, analyst, **more)
+    return {each.key if each.kind in ("window", "product") else each.kind: each for each in found}
+
+
 def spent(records: Records) -> PrivacyLoss:
     """What the account of the customers has spent."""
     with records.reading() as view:
-        return ledger.balance(view, "customers", "ad-targeting", "aiko").account.spent
+        account = ledger.limit(view, ("customers", "account", ""))
+    assert account is not None
+    return account.spent
 
 
 def tamper(home: Home, statement: str, *values: Any) -> None:
