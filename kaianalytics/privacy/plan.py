@@ -124,3 +124,39 @@ class Plan:
         placed = [vector for statement in self.statements for vector in statement.vectors]
         if sorted(placed) != list(range(len(self.vectors))):
             raise ValueError("each vector is read by one statement")
+
+
+@dataclass(frozen=True)
+class Exact:
+    """What the statements of a plan gave: in `vectors[v]` the numbers of vector v, `width` of them for each cell in turn.
+
+    The cells are the plan's own where they are known beforehand, else those that were found.
+    """
+
+    cells: tuple[Cell, ...]
+    vectors: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        _demand_whole(self.cells, self.vectors, TOTAL_LIMIT)
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """The same after the noise, and nothing of it is exact any more: the plan's cells, or those above the threshold.
+
+    For a top measure a cell has `size` numbers, not `width`: the places of the chosen values in its domain, best first.
+    """
+
+    cells: tuple[Cell, ...]
+    vectors: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        _demand_whole(self.cells, self.vectors, 2 * TOTAL_LIMIT)
+
+
+def _demand_whole(cells: tuple[Cell, ...], vectors: tuple[tuple[int, ...], ...], limit: int) -> None:
+    for vector in vectors:
+        if len(vector) % len(cells) if cells else vector:
+            raise ValueError("a vector has the same number of figures for each cell")
+        if not all(type(value) is int and -limit <= value <= limit for value in vector):
+            raise ValueError("a vector holds whole numbers within the limit of totals")
