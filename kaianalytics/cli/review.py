@@ -35,6 +35,7 @@ def submit(
             "parameters": dict(report.parameters),
             "cadence": report.cadence,
             "rho_per_run": report.rho_per_run,
+            "delta_per_run": report.delta_per_run,
         },
     )
     if answer["state"] == "approved":

@@ -22,7 +22,7 @@ from kaianalytics.policy.views import slice_digest
 from kaianalytics.privacy.loss import PrivacyLoss
 from kaianalytics.privacy.measurement import MAX_SHARE
 from kaianalytics.protocol import ISOLATION_SENTENCE
-from kaianalytics.records import ledger, reviews
+from kaianalytics.records import caps, reviews
 from kaianalytics.records.reviews import Submission
 from kaianalytics.records.transaction import Reading, Transaction
 from kaianalytics.review import workflow
@@ -114,6 +114,7 @@ class Approvals:
             and canonical(dict(passport.parameters)) == canonical(request["parameters"])  # to Python, 1 is True
             and passport.slice_digest == request["slice_digest"]
             and passport.conditions.rho_per_run == request["rho_per_run"]
+            and passport.conditions.delta_per_run == request["delta_per_run"]
             and passport.conditions.cadence == request["cadence"]
         )
         return passport if same and self._context.clock() < datetime.fromisoformat(passport.expires_at) else None
@@ -139,9 +140,9 @@ class Approvals:
             signature=tx.sign(passport.content).hex(),
             expires_at=datetime.fromisoformat(passport.expires_at),
         )
-        total = PrivacyLoss.of(passport.conditions.rho_total)
+        total = PrivacyLoss.of(passport.conditions.rho_total, passport.conditions.delta_total)
         for population in self._context.serving().populations(submission.purpose):
-            ledger.cap_approval(tx, population, passport.passport_id, total)
+            caps.cap_approval(tx, population, passport.passport_id, total)
         return passport
 
     def _passport(
@@ -149,7 +150,7 @@ class Approvals:
     ) -> Passport:
         request = submission.request
         runs = weeks * RUNS_PER_WEEK[request["cadence"]]
-        total = Decimal(request["rho_per_run"]) * runs
+        total, delta = Decimal(request["rho_per_run"]) * runs, Decimal(request["delta_per_run"]) * runs
         return Passport(
             report=submission.report,
             title=request["title"],
@@ -162,7 +163,9 @@ class Approvals:
             parameters=submission.parameters,
             kernelspec=submission.kernelspec,
             slice_digest=submission.request["slice_digest"],
-            conditions=Conditions(request["rho_per_run"], f"{total:f}", request["cadence"]),
+            conditions=Conditions(
+                *(request["rho_per_run"], f"{total:f}", request["cadence"]), request["delta_per_run"], f"{delta:f}"
+            ),
             approved_at=now.isoformat(),
             expires_at=expires.isoformat(),
         )

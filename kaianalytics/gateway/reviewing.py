@@ -77,11 +77,15 @@ class Reviewing:
 
     def _checks(self, submission: Submission) -> list[str]:
         request = submission.request
-        total = Decimal(request["rho_per_run"]) * RUNS_PER_WEEK[request["cadence"]] * 52
+        runs = RUNS_PER_WEEK[request["cadence"]] * 52
+        rho, delta = request["rho_per_run"], request["delta_per_run"]
+        also = f" and δ {delta}" if Decimal(delta) else ""
+        also_total = f" and δ {Decimal(delta) * runs:f}" if also else ""
         return [
             f"purpose, kernel and tag agree: {submission.purpose}",
             "no injected cell in the source",
-            f"a run may cost ρ {request['rho_per_run']}, all its runs together ρ {total:f} if it holds for 52 weeks",
+            f"a run may cost ρ {rho}{also}, all its runs together ρ {Decimal(rho) * runs:f}{also_total} "
+            "if it holds for 52 weeks",
             "the cadence sets that sum; no pace is enforced within it",
             "a run reaches statistics only, whatever the notebook asks",
         ]

@@ -121,6 +121,7 @@ class Runs:
             run=run,
             approval=passport.passport_id,
             rho_per_run=passport.conditions.rho_per_run,
+            delta_per_run=passport.conditions.delta_per_run,
             identity=caller.token_id,
         )
         token, expires = self._tokens.mint_session(session, self._context.clock())

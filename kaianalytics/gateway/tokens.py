@@ -47,6 +47,7 @@ class Session:
     run: int = 0
     approval: str = ""
     rho_per_run: str = ""
+    delta_per_run: str = "0"
     identity: str = ""  # id of the identity token that it was asked for with: revoking that one ends this one
 
     @property
@@ -90,6 +91,7 @@ class Tokens:
             "run",
             "approval",
             "rho_per_run",
+            "delta_per_run",
             "identity",
         )
         return Session(session_id=claims["jti"], user=claims["sub"], **{name: claims[name] for name in fields})

@@ -14,12 +14,13 @@ from ruamel.yaml.error import YAMLError
 from kaianalytics.errors import Refused
 
 FIELDS = ("report", "title", "notebook", "cadence", "rho_per_run", "parameters")
+OPTIONAL = ("delta_per_run",)
 CADENCES = ("daily", "weekly", "monthly")
 
 
 @dataclass(frozen=True)
 class ReportDescription:
-    """What runs, how often, and what it may cost in privacy loss per run (a decimal string)."""
+    """What runs, how often, and what it may cost in privacy loss per run (decimal strings)."""
 
     report: str
     title: str
@@ -27,6 +28,7 @@ class ReportDescription:
     cadence: str
     rho_per_run: str
     parameters: Mapping[str, Any]
+    delta_per_run: str = "0"  # for questions whose keys are not declared
 
 
 def read_description(path: Path) -> ReportDescription:
@@ -56,12 +58,12 @@ def read_notebook(notebook: bytes) -> dict[str, Any]:
 
 
 def _checked(path: Path, values: Any) -> ReportDescription:
-    if not isinstance(values, dict) or sorted(values) != sorted(FIELDS):
+    if not isinstance(values, dict) or sorted({*values} - {*OPTIONAL}) != sorted(FIELDS):
         raise _wrong(path, f"it needs exactly the fields {', '.join(FIELDS)}")
     if values["cadence"] not in CADENCES:
         raise _wrong(path, f"cadence is one of {', '.join(CADENCES)}")
-    if not isinstance(values["rho_per_run"], str):
-        raise _wrong(path, 'rho_per_run is a decimal in quotes, like "0.004"')
+    if not all(isinstance(values.get(name, ""), str) for name in ("rho_per_run", "delta_per_run")):
+        raise _wrong(path, 'rho_per_run is a decimal in quotes, like "0.004", and so is delta_per_run')
     if not isinstance(values["parameters"], dict):
         raise _wrong(path, "parameters is a mapping; {} for none")
     if not all(isinstance(values[name], str) and values[name] for name in ("report", "title", "notebook")):

@@ -151,11 +151,16 @@ def _malformed_cell() -> ReviewRefused:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a reviewer approved it to cost: ρ per run, and ρ in all until it expires (decimal strings)."""
+    """What a reviewer approved it to cost: ρ and δ per run, and in all until it expires (decimal strings).
+
+    δ is for questions whose keys a threshold finds; without any, such a question is refused.
+    """
 
     rho_per_run: str
     rho_total: str
     cadence: str
+    delta_per_run: str = "0"
+    delta_total: str = "0"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from kaianalytics.errors import Refused, ReviewRefused
@@ -20,6 +21,7 @@ from kaianalytics.review.passport import NotebookSource
 
 REPORT_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 LINES_MAX, CHARACTERS_MAX = 5_000, 300_000
+DEAREST_DELTA = Decimal("0.001")  # of one run: beyond it δ is a promise of nothing
 
 
 def read_request(body: Mapping[str, Any], uid: int, dearest: PrivacyLoss) -> dict[str, Any]:
@@ -33,12 +35,12 @@ def read_request(body: Mapping[str, Any], uid: int, dearest: PrivacyLoss) -> dic
         raise Refused("REPORT_TITLE", "A report has a title of at most 120 characters.")
     if cadence not in RUNS_PER_WEEK:
         raise Refused("REPORT_CADENCE", f"A cadence is one of {', '.join(RUNS_PER_WEEK)}.")
-    rho = _rho(body.get("rho_per_run"), dearest)
     return {
         "report": report,
         "title": title,
         "cadence": cadence,
-        "rho_per_run": rho,
+        "rho_per_run": _rho(body.get("rho_per_run"), dearest),
+        "delta_per_run": _delta(body.get("delta_per_run", "0")),
         "parameters": _parameters(body.get("parameters", {})),
         "uid": uid,
     }
@@ -54,6 +56,19 @@ def _rho(value: Any, dearest: PrivacyLoss) -> str:
         "RHO_PER_RUN",
         f"A report says what one run may cost, as a positive decimal of at most {dearest.rho:f}.",
         hint='rho_per_run: "0.004"',
+    )
+
+
+def _delta(value: Any) -> str:
+    try:
+        if isinstance(value, str) and (delta := PrivacyLoss.of(0, value).delta) <= DEAREST_DELTA:
+            return f"{delta.normalize():f}"
+    except ValueError:
+        pass
+    raise Refused(
+        "DELTA_PER_RUN",
+        f"A report says what δ one run may spend on keys that are not declared, a decimal of at most {DEAREST_DELTA}.",
+        hint='delta_per_run: "0.00000001", or leave it out',
     )
 
 
