@@ -7,7 +7,7 @@ as JSON. Every answer carries the snapshot it was made on and the isolation leve
     POST /v1/sql            purpose token  → Arrow IPC stream         {"sql"}
     POST /v1/statistics     purpose token  → StatisticsAnswer         StatisticsRequest
     POST /v1/statistics/plan purpose token → StatisticsPlan           StatisticsRequest, the price optional with `accuracy`
-    GET  /v1/releases       purpose token  → {"releases": [Release as recorded]}   ?view=&contains=
+    GET  /v1/releases       purpose token  → {"releases": [RecordedRelease]}       ?view=&contains=
     GET  /v1/datasets       purpose token  → {"datasets": [Dataset]}
     GET  /v1/budget         purpose token  → Budget
     POST /v1/submissions    identity token → review                   Submission
@@ -136,6 +136,7 @@ class ReleaseColumn:
     role: str  # "key", or "count", "sum", "mean", "variance", "deviation", "quantile", "top", "ratio"
     type: str
     nonnegative: bool = False  # cannot be below zero in truth: a figure that is, is noise
+    adds: bool = False  # the figures of groups without a common row add up: rows and sums do, distinct units do not
 
 
 @dataclass(frozen=True)
@@ -230,6 +231,19 @@ class StatisticsAnswer:
     def from_json(cls, data: Mapping[str, Any]) -> StatisticsAnswer:
         """The answer that the gateway sent."""
         return cls(Release.from_json(json.loads(data["release"])), bool(data["charged"]), dict(data["remaining"]))
+
+
+@dataclass(frozen=True)
+class RecordedRelease:
+    """An earlier answer and when it was recorded (ISO, UTC); over the wire the release is the text that was recorded."""
+
+    release: Release
+    at: str
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RecordedRelease:
+        """The recorded answer that the gateway sent."""
+        return cls(Release.from_json(json.loads(data["release"])), str(data["at"]))
 
 
 @dataclass(frozen=True)
