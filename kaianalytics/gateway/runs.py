@@ -3,12 +3,12 @@
 Laws: a run is leased only if notebook, parameters, kernel and contracts are what the passport names, its signature
 verifies and it has not expired or been revoked; a run's token reaches statistics only, and spends at most what the
 passport allows per run, while the approval stands; what is published is compared with the passport, and the contracts
-and the build with those it began on, once more.
+and the build with those it began on, once more. Earlier answers may stand beside it, each under its own snapshot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -24,7 +24,7 @@ from kaianalytics.protocol import GUARD_RAILS_ONLY, ISOLATION_SENTENCE, RunGrant
 from kaianalytics.publishing.publish import Provenance, check_executed, publish, render
 from kaianalytics.records import reviews, runs
 from kaianalytics.records.reviews import StoredPassport
-from kaianalytics.records.runs import Run
+from kaianalytics.records.runs import Run, Use
 from kaianalytics.review import passport as passports
 from kaianalytics.review.passport import Passport, read_source
 
@@ -158,9 +158,13 @@ class Runs:
         return {"run": run.id, "state": "published", "page": str(where), "rho": provenance.rho_charged}
 
     def _provenance(self, run: Run, serving: Serving) -> Provenance:
-        """What the page says of the answers it shows; ReviewRefused BUILD_CHANGED where they are of several builds."""
+        """What the page says of the answers it shows; ReviewRefused BUILD_CHANGED where it asked several builds.
+
+        What was shown from the record is of whatever snapshot it was answered on, and is named with it.
+        """
         with self._context.records.reading() as view:
-            used = runs.uses(view, run.id)
+            shown = runs.uses(view, run.id)
+        used = [use for use in shown if use.how != "earlier"]
         snapshots = sorted({use.snapshot for use in used}) or [serving.snapshot(self._context.stop_epoch())]
         if not all(serving.answered(snapshot) for snapshot in snapshots):
             raise ReviewRefused(
@@ -181,4 +185,13 @@ class Runs:
             rho_charged=f"{charged.rho.normalize():f}",
             rho_repeated=f"{repeated.rho.normalize():f}",
             releases=tuple(use.charge_id for use in used),
+            earlier=_by_snapshot(use for use in shown if use.how == "earlier"),
         )
+
+
+def _by_snapshot(uses: Iterable[Use]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """The numbers of the releases of each snapshot, in the order in which the snapshots were first charged."""
+    numbers: dict[str, list[int]] = {}
+    for use in uses:
+        numbers.setdefault(use.snapshot, []).append(use.charge_id)
+    return tuple((snapshot, tuple(found)) for snapshot, found in numbers.items())

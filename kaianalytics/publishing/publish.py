@@ -8,6 +8,8 @@ Laws:
    without its event is put aside at the next start.
 4. The page fetches nothing and runs no script: its own content security policy says so, charts are images, and what
    the notebook wrote as HTML is cleaned.
+5. What was answered for this page is of one build, which it names. What it shows from the record beside that is named
+   with the snapshot that each was answered on, outside what the notebook can write.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ class Provenance:
     rho_charged: str
     rho_repeated: str  # answered from earlier releases, without a further charge
     releases: tuple[int, ...]
+    earlier: tuple[tuple[str, tuple[int, ...]], ...] = ()  # snapshot, and the releases shown from the record of it
 
 
 def check_executed(executed: Mapping[str, Any], passport: Passport, purposes: Purposes) -> None:
@@ -80,7 +83,7 @@ def render(executed: Mapping[str, Any], passport: Passport, provenance: Provenan
         "title": passport.title,
         "purpose_title": purpose_title,
         "published_at": provenance.published_at,
-        "as_of": provenance.as_of,
+        "as_of": provenance.as_of + (", beside earlier answers that are named below" if provenance.earlier else ""),
         "provenance": tuple(_provenance_rows(passport, provenance)),
     }
     html, _ = exporter.from_notebook_node(notebook, resources={"kai": sheet})
@@ -150,7 +153,18 @@ def _provenance_rows(passport: Passport, provenance: Provenance) -> list[tuple[s
             "Privacy loss",
             f"ρ {provenance.rho_charged} charged for this run; ρ {provenance.rho_repeated} repeated, free",
         ),
-        ("Releases", ", ".join(str(number) for number in provenance.releases) or "none"),
+        ("Releases", _numbers(provenance.releases)),
+        *(
+            (
+                "Earlier answers",
+                f"releases {_numbers(numbers)} as they were answered on snapshot {snapshot}: shown again, free",
+            )
+            for snapshot, numbers in provenance.earlier
+        ),
         ("Isolation", provenance.isolation),
         ("Source", f"SHA-256 {passport.notebook_digest}"),
     ]
+
+
+def _numbers(releases: Collection[int]) -> str:
+    return ", ".join(str(number) for number in releases) or "none"
