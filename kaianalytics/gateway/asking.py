@@ -1,0 +1,100 @@
+"""A statistical question as it came over the wire, made into a request, or refused by name.
+
+Laws: every field is known and of its type; the price is named in exactly one way, and none has a default; what is
+asked is bounded in size before anything is made of it. Whether the engine can answer is not judged here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from kaianalytics.errors import QueryUnsupported, Refused
+from kaianalytics.gateway.reading import text_field
+from kaianalytics.privacy.query import MAX_FIGURES
+from kaianalytics.protocol import StatisticsRequest
+
+PRICES = ("rho", "epsilon", "accuracy")
+FIELDS = frozenset({"sql", *PRICES, "size", "bounds", "tables"})
+BOUNDS = frozenset({"rows", "groups", "rows_per_group", "norm", "values"})
+DIGITS_MAX = 40  # of a decimal: more are no price, and take time to read
+_DECIMAL = re.compile(r"[+-]?[0-9]*\.?[0-9]+([eE][+-]?[0-9]{1,4})?%?", re.ASCII)
+
+
+def statistics_request(body: Mapping[str, Any]) -> StatisticsRequest:
+    """The request of a body; Refused FIELD_UNKNOWN, FIELD_MISSING or FIELD_TYPE, QueryUnsupported PRICE or BOUNDS."""
+    given = {name: value for name, value in body.items() if value is not None}
+    if unknown := sorted(set(given) - FIELDS):
+        raise Refused(
+            "FIELD_UNKNOWN", f"A question has no field {unknown[0][:40]!r}.", hint="use the kaianalytics client"
+        )
+    sql = text_field(given, "sql")
+    prices = [name for name in PRICES if name in given]
+    if len(prices) != 1:
+        raise QueryUnsupported(
+            "PRICE",
+            f"A question names its price once, and this names {', '.join(prices) or 'none'}.",
+            rule="no privacy loss has a default, and no question two prices",
+            hint='rho="0.002", or epsilon="0.1", or accuracy="5%" with size="2000"',
+        )
+    return StatisticsRequest(
+        sql,
+        rho=_number(given, "rho"),
+        epsilon=_number(given, "epsilon"),
+        accuracy=_accuracy(given.get("accuracy")),
+        size=_number(given, "size"),
+        bounds=_bounds(given.get("bounds")),
+        tables=_tables(given.get("tables", {})),
+    )
+
+
+def _number(given: Mapping[str, Any], name: str) -> str | None:
+    """A decimal in text, if it was given; whether it is in range is the engine's to say."""
+    return _text(given[name], name) if name in given else None
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise _wrong_type(name, "a decimal number in quotes")
+    if len(value) > DIGITS_MAX or not _DECIMAL.fullmatch(value):
+        raise QueryUnsupported(
+            name.partition(" ")[0].upper(),
+            f"`{name}` is a decimal number of at most {DIGITS_MAX} characters.",
+            rule="no privacy loss is counted in anything but exact decimals",
+            hint='such as "0.002"; `kai.budget()` shows what is left',
+        )
+    return value
+
+
+def _accuracy(value: Any) -> str | Mapping[str, str] | None:
+    if value is None or isinstance(value, str):
+        return None if value is None else _text(value, "accuracy")
+    if not isinstance(value, dict) or not 1 <= len(value) <= MAX_FIGURES:
+        raise _wrong_type("accuracy", "a decimal in quotes, a percentage, or one of them for each figure's name")
+    return {name: _text(width, "accuracy of a figure") for name, width in value.items()}
+
+
+def _bounds(value: Any) -> str | Mapping[str, Any] | None:
+    if value is None or value == "private":
+        return None if value is None else "private"
+    if not isinstance(value, dict) or not value or not set(value) <= BOUNDS:
+        raise QueryUnsupported(
+            "BOUNDS",
+            "Bounds are `private`, or limits by their names.",
+            rule=f"a bound is one of {', '.join(sorted(BOUNDS))}",
+            hint='bounds={"rows": 20}, {"norm": 50}, {"groups": 4, "rows_per_group": 5} or bounds="private"',
+        )
+    return value
+
+
+def _tables(value: Any) -> Mapping[str, Mapping[str, list[Any]]]:
+    if not isinstance(value, dict) or not all(isinstance(columns, dict) for columns in value.values()):
+        raise _wrong_type("tables", "a mapping of names to columns, and of columns to lists of values")
+    if not all(isinstance(values, list) for columns in value.values() for values in columns.values()):
+        raise _wrong_type("tables", "a mapping of names to columns, and of columns to lists of values")
+    return value
+
+
+def _wrong_type(name: str, what: str) -> Refused:
+    return Refused("FIELD_TYPE", f"`{name}` is {what}.", hint="use the kaianalytics client")
