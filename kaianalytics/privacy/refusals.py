@@ -160,6 +160,67 @@ REASONS: Mapping[str, Reason] = {
         "each figure's share of rho is at most {limit}, and its noise has a scale of at most 2⁵² steps",
         "{way}",
     ),
+    # what a question may cost
+    "PRICE_MISSING": Reason(
+        "A question names its price.",
+        "no privacy loss has a default",
+        'kai.stats("…", rho="0.002"), or epsilon="0.1", or accuracy="50"; `kai.cost` tells one from the other, free',
+    ),
+    "PRICE_TWICE": Reason(
+        "A question names one price: rho, epsilon or accuracy.",
+        "no privacy loss has a default, and none is guessed between two",
+        "leave all but one of them out",
+    ),
+    "RHO": Reason(
+        "A question names its price, a positive decimal number.",
+        "rho is an exact decimal above zero",
+        'kai.stats("…", rho="0.002"); `kai.budget()` shows what is left',
+    ),
+    "EPSILON": Reason(
+        "This epsilon is not a price.",
+        "epsilon is a decimal above zero, converted at the contract's delta to the largest rho that keeps within it",
+        'kai.stats("…", epsilon="0.1"); `kai.budget()` shows what is left',
+    ),
+    "ACCURACY": Reason(
+        "{accuracy} is not an accuracy.",
+        "an accuracy is a half-width at 95%, a decimal above zero, or a percentage of `size`",
+        'accuracy="50", or accuracy="5%", size="20000", or one for each figure: accuracy={{"n": "50"}}',
+    ),
+    "SIZE": Reason(
+        "{size} is not a size.",
+        "a size is a decimal above zero: the figure that a percentage is of, or the rows behind a mean or a quantile",
+        'accuracy="5%", size="20000"',
+    ),
+    "SIZE_MISSING": Reason(
+        "The accuracy of {figure} depends on a size.",
+        "the error of a mean or a quantile follows from the rows behind it, and a percentage is of something",
+        'say what size you expect: size="20000"',
+    ),
+    "ACCURACY_FIGURE": Reason(
+        "An accuracy is named for {figure}, which is not a figure of the question.",
+        "an accuracy belongs to a figure of the SELECT, by its name",
+        "its figures: {figures}",
+    ),
+    "ACCURACY_SHARE": Reason(
+        "The accuracy of {figure} can't be a percentage of a size.",
+        "a percentage is of a count or a sum; the size behind a mean or a quantile is a number of rows",
+        "give it in the figure's own units",
+    ),
+    "ACCURACY_DEPENDS": Reason(
+        "The error of {figure} depends on the answer itself.",
+        "an accuracy is promised only where it follows from public facts",
+        "name an accuracy for other figures, or ask with rho or epsilon",
+    ),
+    "KEYS_NEED_DELTA": Reason(
+        "Groups that are not declared need a delta, and none is set.",
+        "whether an undeclared group is shown is decided by a noisy threshold, which costs a delta",
+        "group by columns with declared keys, or ask the steward for a delta",
+    ),
+    "DELTA_OUT_OF_RANGE": Reason(
+        "Groups that are not declared can't be found at the contract's delta.",
+        "a delta lies above 10⁻¹⁵ for each group that one unit may add, and is at most {limit}",
+        "ask the steward for another delta, or group by columns with declared keys",
+    ),
 }
 
 
