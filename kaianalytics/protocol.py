@@ -6,10 +6,10 @@ as JSON. Every answer carries the snapshot it was made on and the isolation leve
     POST /v1/sessions       identity token → purpose token            SessionRequest → SessionGrant
     POST /v1/sql            purpose token  → Arrow IPC stream         {"sql"}
     POST /v1/statistics     purpose token  → StatisticsAnswer         StatisticsRequest
-    POST /v1/statistics/plan purpose token → StatisticsPlan           StatisticsRequest, the price optional with `accuracy`
+    POST /v1/statistics/plan purpose token → StatisticsPlan           StatisticsRequest
     GET  /v1/releases       purpose token  → {"releases": [RecordedRelease]}       ?view=&contains=
     GET  /v1/datasets       purpose token  → {"datasets": [Dataset]}
-    GET  /v1/budget         purpose token  → Budget
+    GET  /v1/budget         purpose token  → Budget                   ?rho=
     POST /v1/submissions    identity token → review                   Submission
     GET  /v1/reviews[/id]   identity token → reviews
     POST /v1/reviews/id/decision  identity token → review             {"action", "note", "weeks"}
@@ -84,27 +84,48 @@ class RunGrant:
 
 @dataclass(frozen=True)
 class BudgetLine:
-    """One allowance that stands over a question: whose it is, and its ρ as decimal strings."""
+    """One allowance that stands over a question: whose it is, and its ρ (and what is left of its δ) as decimals."""
 
-    name: str  # "account", "purpose", "analyst", …
+    name: str  # "account", "purpose", "product orders", "analyst", "approval", "window 2026-10-01/month"
     limit: str
     spent: str
     remaining: str
+    delta_remaining: str = "0"
+
+
+@dataclass(frozen=True)
+class YearLoss:
+    """What one customer may have lost in all windows of one year: ρ, and the ε of it for people."""
+
+    year: int
+    rho: str
+    epsilon: str
+    epsilon_delta: str
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What is left of each allowance that a purpose's questions are charged to; `note` says how long it lasts."""
+    """What is left of each allowance that a purpose's questions are charged to; `note` says how long it lasts.
+
+    `questions_left` is how many more questions the tightest allowance covers at `price`, the ρ that was named or that
+    the last question cost; None where neither is known. `years` are the customer-years that windows were read of, the
+    newest first. `ask` says who gives more, and how.
+    """
 
     population: str
     purpose: str
     lines: tuple[BudgetLine, ...]
     note: str = ""
+    price: str = ""
+    questions_left: int | None = None
+    years: tuple[YearLoss, ...] = ()
+    ask: str = ""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Budget:
         """The budget that `asdict` wrote."""
-        return cls(**{**data, "lines": tuple(BudgetLine(**line) for line in data["lines"])})
+        lines = tuple(BudgetLine(**line) for line in data["lines"])
+        return cls(**{**data, "lines": lines, "years": tuple(YearLoss(**year) for year in data.get("years", ()))})
 
 
 @dataclass(frozen=True)
@@ -213,29 +234,35 @@ class StatisticsPlan:
     def from_json(cls, data: Mapping[str, Any]) -> StatisticsPlan:
         """The plan that `asdict` wrote."""
         figures = tuple(FigurePlan(**figure) for figure in data["figures"])
-        return cls(**{**data, "figures": figures, "windows": tuple(data["windows"]), "bounding": tuple(data["bounding"])})
+        return cls(
+            **{**data, "figures": figures, "windows": tuple(data["windows"]), "bounding": tuple(data["bounding"])}
+        )
 
 
 @dataclass(frozen=True)
 class StatisticsAnswer:
     """A release as it was recorded, and what is true only now: whether this asking was charged, and what is left.
 
-    Over the wire the release is the text that was recorded, so that a repeat is the same byte for byte.
+    Over the wire the release is the text that was recorded, so that a repeat is the same byte for byte. `remaining` is
+    the ρ left of each allowance by the name that it has in a budget; `lost` the ρ that one customer has lost so far in
+    each window read and in each of their years ("customer-year 2026").
     """
 
     release: Release
     charged: bool
     remaining: Mapping[str, str]
+    lost: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> StatisticsAnswer:
         """The answer that the gateway sent."""
-        return cls(Release.from_json(json.loads(data["release"])), bool(data["charged"]), dict(data["remaining"]))
+        release = Release.from_json(json.loads(data["release"]))
+        return cls(release, bool(data["charged"]), dict(data["remaining"]), dict(data.get("lost", {})))
 
 
 @dataclass(frozen=True)
 class RecordedRelease:
-    """An earlier answer and when it was recorded (ISO, UTC); over the wire the release is the text that was recorded."""
+    """An earlier answer, over the wire the text that was recorded, and when that was (ISO, UTC)."""
 
     release: Release
     at: str
