@@ -24,7 +24,6 @@ Value = str | int | float | bool | date | datetime | None
 ValueOf = Callable[[ColumnOf], Value]
 
 _INTEGERS = float(2**63)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def evaluate(expression: Expression, value_of: ValueOf) -> Value:
@@ -59,18 +58,17 @@ def _settled(value: float | None, wanted: ColumnType) -> float | int | None:
     return int(value) if math.isfinite(value) and -_INTEGERS <= value < _INTEGERS else None
 
 
-def _widened(value: Value, wanted: ColumnType | None) -> Any:
-    """A value in the wider type in which it meets others."""
-    if wanted == "number" and isinstance(value, int):
-        return float(value)
-    if wanted == "timestamp" and isinstance(value, date) and not isinstance(value, datetime):
-        return datetime.combine(value, time())
-    return value
+def _widened(expression: Expression, wanted: ColumnType | None, value_of: ValueOf) -> Any:
+    """The value in a type that is its own or wider, in which it meets others."""
+    if wanted == "number":
+        return _double(expression, value_of)
+    value = evaluate(expression, value_of)
+    return _at(value) if wanted == "timestamp" and isinstance(value, date) else value
 
 
 def _values(arguments: Sequence[Expression], value_of: ValueOf) -> list[Any]:
     wanted = common_type(tuple(arguments))
-    return [_widened(evaluate(argument, value_of), wanted) for argument in arguments]
+    return [_widened(argument, wanted, value_of) for argument in arguments]
 
 
 def _plain(expression: Call, value_of: ValueOf) -> Any:
@@ -120,8 +118,8 @@ def _case(expression: Call, value_of: ValueOf) -> Any:
     wanted = common_type(values)
     for condition, value in zip(arguments[:-1:2], arguments[1:-1:2], strict=True):
         if evaluate(condition, value_of) is True:
-            return _widened(evaluate(value, value_of), wanted)
-    return _widened(evaluate(arguments[-1], value_of), wanted)
+            return _widened(value, wanted, value_of)
+    return _widened(arguments[-1], wanted, value_of)
 
 
 def _coalesce(expression: Call, value_of: ValueOf) -> Any:
@@ -248,10 +246,11 @@ def _right(text: str, count: int) -> str:
 
 
 def _substr(text: str, place: int, count: int | None = None) -> str:
-    start = place - 1 if place > 0 else max(len(text) + place, 0) if place < 0 else 0
+    # Places count from 1, or from the end if negative; what lies outside the text is counted off and not given.
+    start = place - 1 if place >= 0 else len(text) + place
     if count is None:
-        return text[start:]
-    return text[start : start + count] if count >= 0 else text[max(start + count, 0) : start]
+        return text[max(start, 0) :]
+    return text[max(min(start, start + count), 0) : max(start, start + count, 0)]
 
 
 def like(pattern: str, text: str) -> bool:
@@ -306,12 +305,13 @@ def _date_part(part: str, value: date) -> int:
 
 
 def _date_diff(part: str, one: date, two: date) -> int:
+    if part == "week":  # whole sevens of days, as DuckDB 2.0 counts; all other parts count the boundaries crossed
+        return int(_date_diff("day", one, two) / 7)
     first, last = _date_trunc(part, _at(one)), _date_trunc(part, _at(two))
     months = {"year": 12, "quarter": 3, "month": 1}.get(part)
     if months is not None:
         return ((last.year - first.year) * 12 + last.month - first.month) // months
-    steps = {"week": timedelta(weeks=1), "day": timedelta(days=1)}.get(part) or timedelta(**{f"{part}s": 1})
-    return (_at(last) - _at(first)) // steps
+    return (_at(last) - _at(first)) // timedelta(**{f"{part}s": 1})
 
 
 def _date_add(value: date, months: int, days: int, microseconds: int) -> date | None:

@@ -20,7 +20,8 @@ Interval = tuple[Decimal, Decimal]
 BoundsOf = Callable[[ColumnOf], Interval | None]
 
 _DIGITS = 34
-_LONG = 10**600
+_LONG = 10**60  # of a numerator or a denominator: longer ones are rounded
+_TINY = Fraction(1, 10**300)
 _HUGE = Fraction(10) ** 300  # beyond it a double is soon infinite: nothing is proved of such numbers
 
 
@@ -252,6 +253,8 @@ def _shortened(end: Fraction | None, rounding: str) -> Fraction | None:
     """The end with a bounded number of digits, moved outwards; open where it is beyond all doubles."""
     if end is None or abs(end) > _HUGE:
         return None
+    if 0 < abs(end) < _TINY:
+        end = _TINY if rounding == ROUND_CEILING else -_TINY
     return end if max(abs(end.numerator), end.denominator) < _LONG else Fraction(_decimal(end, rounding))
 
 
