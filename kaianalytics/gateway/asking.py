@@ -13,6 +13,7 @@ from typing import Any
 from kaianalytics.errors import QueryUnsupported, Refused
 from kaianalytics.gateway.reading import text_field
 from kaianalytics.privacy.query import MAX_FIGURES
+from kaianalytics.privacy.refusals import quoted, unsupported
 from kaianalytics.protocol import StatisticsRequest
 
 PRICES = ("rho", "epsilon", "accuracy")
@@ -23,7 +24,11 @@ _DECIMAL = re.compile(r"[+-]?[0-9]*\.?[0-9]+([eE][+-]?[0-9]{1,4})?%?", re.ASCII)
 
 
 def statistics_request(body: Mapping[str, Any]) -> StatisticsRequest:
-    """The request of a body; Refused FIELD_UNKNOWN, FIELD_MISSING or FIELD_TYPE, QueryUnsupported PRICE or BOUNDS."""
+    """The request of a body.
+
+    Refused FIELD_UNKNOWN, FIELD_MISSING or FIELD_TYPE; QueryUnsupported PRICE_MISSING or PRICE_TWICE, BOUNDS, or the
+    name of the number that is none.
+    """
     given = {name: value for name, value in body.items() if value is not None}
     if unknown := sorted(set(given) - FIELDS):
         raise Refused(
@@ -32,12 +37,7 @@ def statistics_request(body: Mapping[str, Any]) -> StatisticsRequest:
     sql = text_field(given, "sql")
     prices = [name for name in PRICES if name in given]
     if len(prices) != 1:
-        raise QueryUnsupported(
-            "PRICE",
-            f"A question names its price once, and this names {', '.join(prices) or 'none'}.",
-            rule="no privacy loss has a default, and no question two prices",
-            hint='rho="0.002", or epsilon="0.1", or accuracy="5%" with size="2000"',
-        )
+        raise unsupported("PRICE_TWICE" if prices else "PRICE_MISSING")
     return StatisticsRequest(
         sql,
         rho=_number(given, "rho"),
@@ -58,12 +58,7 @@ def _text(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise _wrong_type(name, "a decimal number in quotes")
     if len(value) > DIGITS_MAX or not _DECIMAL.fullmatch(value):
-        raise QueryUnsupported(
-            name.partition(" ")[0].upper(),
-            f"`{name}` is a decimal number of at most {DIGITS_MAX} characters.",
-            rule="no privacy loss is counted in anything but exact decimals",
-            hint='such as "0.002"; `kai.budget()` shows what is left',
-        )
+        raise unsupported(name.upper(), **{name: quoted(value)})
     return value
 
 
@@ -72,7 +67,7 @@ def _accuracy(value: Any) -> str | Mapping[str, str] | None:
         return None if value is None else _text(value, "accuracy")
     if not isinstance(value, dict) or not 1 <= len(value) <= MAX_FIGURES:
         raise _wrong_type("accuracy", "a decimal in quotes, a percentage, or one of them for each figure's name")
-    return {name: _text(width, "accuracy of a figure") for name, width in value.items()}
+    return {name: _text(width, "accuracy") for name, width in value.items()}
 
 
 def _bounds(value: Any) -> str | Mapping[str, Any] | None:

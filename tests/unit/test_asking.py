@@ -40,9 +40,9 @@ def test_a_price_is_read_in_each_way_it_can_be_named(price: dict[str, Any], read
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        ({}, "PRICE"),
-        ({"rho": None}, "PRICE"),
-        ({"rho": "0.1", "epsilon": "1"}, "PRICE"),
+        ({}, "PRICE_MISSING"),
+        ({"rho": None}, "PRICE_MISSING"),
+        ({"rho": "0.1", "epsilon": "1"}, "PRICE_TWICE"),
         ({"rho": 0.1}, "FIELD_TYPE"),
         ({"rho": True}, "FIELD_TYPE"),
         ({"rho": "NaN"}, "RHO"),
