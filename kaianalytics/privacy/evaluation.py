@@ -73,7 +73,8 @@ def _values(arguments: Sequence[Expression], value_of: ValueOf) -> list[Any]:
 
 def _plain(expression: Call, value_of: ValueOf) -> Any:
     """A function of present values: missing where one of them is."""
-    values = [evaluate(argument, value_of) for argument in expression.arguments]
+    read = _double if expression.operation in _OF_DOUBLES else evaluate
+    values = [read(argument, value_of) for argument in expression.arguments]
     return None if None in values else _PLAIN[expression.operation](*values)
 
 
@@ -201,13 +202,12 @@ def _power(base: float, exponent: float) -> float:
     return -result if math.isinf(result) and math.isfinite(base) and base < 0 and odd else result
 
 
-def _bucket(value: float, low: float, high: float, count: int) -> int | None:
-    low, high = float(low), float(high)
+def _bucket(value: float, low: float, high: float, count: float) -> int | None:
     if not math.isfinite(value):
         return None
     if value >= high:
-        return count + 1
-    place = (float(value) - low) / (high - low) * count
+        return int(count) + 1
+    place = (value - low) / (high - low) * count
     return int(max(min(math.floor(place) if math.isfinite(place) else place, count - 1), -1)) + 1
 
 
@@ -374,13 +374,13 @@ _PLAIN: Mapping[str, Callable[..., Any]] = {
     "not": operator.not_,
     "like": lambda text, pattern: like(pattern, text),
     "ilike": lambda text, pattern: like(_lower(pattern), _lower(text)),
-    "floor": lambda value: float(math.floor(value)) if math.isfinite(value) else float(value),
-    "ceil": lambda value: float(math.ceil(value)) if math.isfinite(value) else float(value),
+    "floor": lambda value: float(math.floor(value)) if math.isfinite(value) else value,
+    "ceil": lambda value: float(math.ceil(value)) if math.isfinite(value) else value,
     "round": lambda value, digits=0: value if isinstance(value, int) else _round(value, digits),
     "sqrt": lambda value: _guarded(math.sqrt, value),
     "ln": _logarithm,
     "exp": lambda value: _guarded(math.exp, value),
-    "power": lambda base, exponent: _power(float(base), float(exponent)),
+    "power": _power,
     "width_bucket": _bucket,
     "lower": _lower,
     "upper": _upper,
@@ -403,4 +403,5 @@ _PLAIN: Mapping[str, Callable[..., Any]] = {
     "to_date": lambda value: value.date() if isinstance(value, datetime) else value,
     "to_timestamp": _at,
 }
+_OF_DOUBLES = frozenset({"floor", "ceil", "sqrt", "ln", "exp", "power", "width_bucket"})
 EVALUATED = frozenset(_IN_DOUBLES) | frozenset(_SPECIAL) | frozenset(_PLAIN)
