@@ -87,6 +87,21 @@ class Vector:
 
 
 @dataclass(frozen=True)
+class Clipping:
+    """What a public profile, or a paid one, says of the units that a bound cuts short: for people, proving nothing.
+
+    `bound` is the most that one unit may add to the vector, in the figure's own units (L2 where the form is a norm);
+    `share` is the share of units above it, `at_double` the share that would be above twice the bound, whose noise is
+    twice as large.
+    """
+
+    vector: int
+    bound: Decimal
+    share: Decimal
+    at_double: Decimal
+
+
+@dataclass(frozen=True)
 class Statement:
     """One statement for the worker, and which vectors its columns are.
 
@@ -117,6 +132,7 @@ class Plan:
     sentences: tuple[str, ...]
     threshold: int | None = None
     windows: tuple[str, ...] = ()
+    clipping: tuple[Clipping, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.cells is None) != (self.threshold is not None):
@@ -160,3 +176,26 @@ def _demand_whole(cells: tuple[Cell, ...], vectors: tuple[tuple[int, ...], ...],
             raise ValueError("a vector has the same number of figures for each cell")
         if not all(type(value) is int and -limit <= value <= limit for value in vector):
             raise ValueError("a vector holds whole numbers within the limit of totals")
+
+
+@dataclass(frozen=True)
+class Exact:
+    """The bounded figures, before the noise: `vectors[v]` has its width of whole numbers for each cell, in their order.
+
+    Nothing of it may leave the engine.
+    """
+
+    cells: tuple[Cell, ...]
+    vectors: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        if any(len(vector) % len(self.cells) if self.cells else vector for vector in self.vectors):
+            raise ValueError("a vector has the same number of figures for each cell")
+        if not all(is_total(vector) for vector in self.vectors):
+            raise ValueError("exact figures are whole numbers below 2^62")
+
+
+def is_total(vector: tuple[int, ...]) -> bool:
+    """Whether all are plain whole numbers within the limit that totals keep."""
+    whole = set(map(type, vector)) <= {int}
+    return whole and (not vector or (max(vector) <= TOTAL_LIMIT and min(vector) >= -TOTAL_LIMIT))
