@@ -144,9 +144,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Exact:
-    """What the statements of a plan gave: in `vectors[v]` the numbers of vector v, `width` of them for each cell in turn.
+    """What the statements of a plan gave: `vectors[v]` has the numbers of vector v, `width` of them for each cell in turn.
 
-    The cells are the plan's own where they are known beforehand, else those that were found.
+    Nothing of it may leave the engine. The cells are the plan's own where they are known beforehand, else those that were found.
     """
 
     cells: tuple[Cell, ...]
@@ -174,28 +174,6 @@ def _demand_whole(cells: tuple[Cell, ...], vectors: tuple[tuple[int, ...], ...],
     for vector in vectors:
         if len(vector) % len(cells) if cells else vector:
             raise ValueError("a vector has the same number of figures for each cell")
-        if not all(type(value) is int and -limit <= value <= limit for value in vector):
+        whole = set(map(type, vector)) <= {int}
+        if vector and not (whole and -limit <= min(vector) and max(vector) <= limit):
             raise ValueError("a vector holds whole numbers within the limit of totals")
-
-
-@dataclass(frozen=True)
-class Exact:
-    """The bounded figures, before the noise: `vectors[v]` has its width of whole numbers for each cell, in their order.
-
-    Nothing of it may leave the engine.
-    """
-
-    cells: tuple[Cell, ...]
-    vectors: tuple[tuple[int, ...], ...]
-
-    def __post_init__(self) -> None:
-        if any(len(vector) % len(self.cells) if self.cells else vector for vector in self.vectors):
-            raise ValueError("a vector has the same number of figures for each cell")
-        if not all(is_total(vector) for vector in self.vectors):
-            raise ValueError("exact figures are whole numbers below 2^62")
-
-
-def is_total(vector: tuple[int, ...]) -> bool:
-    """Whether all are plain whole numbers within the limit that totals keep."""
-    whole = set(map(type, vector)) <= {int}
-    return whole and (not vector or (max(vector) <= TOTAL_LIMIT and min(vector) >= -TOTAL_LIMIT))
