@@ -144,9 +144,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Exact:
-    """What the statements of a plan gave: `vectors[v]` has the numbers of vector v, `width` of them for each cell in turn.
+    """What the statements of a plan gave: `vectors[v]` has vector v's numbers, `width` of them for each cell in turn.
 
-    Nothing of it may leave the engine. The cells are the plan's own where they are known beforehand, else those that were found.
+    The cells are the plan's own where they are known beforehand, else those that were found. None of it may leave.
     """
 
     cells: tuple[Cell, ...]
