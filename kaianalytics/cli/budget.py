@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
@@ -18,7 +18,7 @@ from kaianalytics.errors import PolicyRefused, Refused
 from kaianalytics.gateway.tokens import utc_now
 from kaianalytics.policy.decision import decide_handler
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.records import caps, ledger, reviews
+from kaianalytics.records import caps, ledger, reviews, spending
 from kaianalytics.records.audit import AuditEvent
 from kaianalytics.records.database import Records
 from kaianalytics.records.transaction import Reading
@@ -30,6 +30,8 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="The privacy budget: what is left, when it ends, how it is raised."
 )
 EXPLORED_WEEKS = 4
+WINDOWS_SHOWN = 12  # the newest that anything was charged to
+_FORECAST = (caps.ACCOUNT, caps.PURPOSE, caps.ANALYST)  # a window is not spent at a pace, nor an approval
 
 
 @app.command()
@@ -40,7 +42,11 @@ def show() -> None:
         for population, delta in _populations(home).items():
             console.print(f"[bold]{population}[/]: one account for all of them, whatever product or purpose")
             rows = [_line(limit, delta) for limit in _limits(view, population)]
-            console.print(table(("allowance", "ρ in all ", "spent ", "left ", "spent as ε "), rows))
+            console.print(table(("allowance", "ρ in all ", "spent ", "left ", "δ left ", "spent as ε "), rows))
+            if years := spending.customer_years(view, population):
+                console.print("\nOne customer, in all windows of a year, may have lost")
+                told = [(year, _plain(loss.rho), _epsilon(loss, delta)) for year, loss in years.items()]
+                console.print(table(("customer-year", "ρ ", "as ε "), told))
 
 
 @app.command()
@@ -54,7 +60,8 @@ def forecast() -> None:
             lines = [(pace.name, pace.purpose, _plain(pace.weekly.rho)) for pace in paces]
             console.print(table(("by", "purpose", "ρ a week "), lines or [("nothing is approved", "", "0")]))
             console.print("\nand so")
-            ends = [_end(limit, paces) for limit in _limits(view, population) if limit.kind != ledger.APPROVAL]
+            lasting = [limit for limit in _limits(view, population) if limit.kind in _FORECAST]
+            ends = [_end(limit, paces) for limit in lasting]
             console.print(table(("allowance", "left ", "ρ a week ", "lasts", "until"), ends))
             console.print(
                 "A question repeated on the same snapshot costs nothing, so this is the earliest end.", style="dim"
@@ -69,19 +76,23 @@ def raise_(
     rho: Annotated[str, typer.Option(help="The new allowance, a decimal.")],
     population: Annotated[str, typer.Option(help="Whose account.")] = "customers",
     purpose: Annotated[str, typer.Option(help="Raise this purpose's cap.")] = "",
+    product: Annotated[str, typer.Option(help="Raise this product's cap.")] = "",
     analyst: Annotated[str, typer.Option(help="Raise this analyst's cap.")] = "",
+    window: Annotated[str, typer.Option(help="Raise this window's cap, such as 2026-10-01/month; * for each.")] = "",
+    delta: Annotated[str, typer.Option(help="The new allowance of δ, a decimal; without it, as it was.")] = "",
 ) -> None:
-    """Raise the account, or a purpose's or an analyst's cap within it: a steward's signed, audited act."""
+    """Raise the account, or a cap within it: a steward's signed, audited act."""
     home = open_home()
-    key = _key(population, purpose, analyst)
+    named = {caps.PURPOSE: purpose, caps.PRODUCT: product, caps.ANALYST: analyst, caps.WINDOW: window}
+    key = _key(population, {kind: name for kind, name in named.items() if name})
     _demand_steward(home, steward)
     keys = Keys.load(home)
     records = Records.of(home, keys)
     event = AuditEvent(utc_now(), steward, "budget.raised", ":".join(part for part in key if part))
     with records.writing(event) as tx:
         before = caps.in_force(tx, key)
-        delta = before.delta_units if before else 0
-        caps.raise_cap(tx, key, PrivacyLoss(_loss(rho).rho_units, delta), steward=steward, reason=reason)
+        units = _loss("0", delta).delta_units if delta else before.delta_units if before else 0
+        caps.raise_cap(tx, key, PrivacyLoss(_loss(rho).rho_units, units), steward=steward, reason=reason)
     console.print(f"Raised to ρ {rho}, signed, and recorded as event {tx.sequence}.")
 
 
@@ -92,32 +103,40 @@ def _reading() -> Iterator[tuple[Home, Reading]]:
         yield home, view
 
 
-def _populations(home: Home) -> dict[str, float]:
+def _populations(home: Home) -> dict[str, Decimal]:
     contracts = load(published.current(home.stores).contracts_folder)
-    return {name: float(population.reporting_delta) for name, population in contracts.purposes.populations.items()}
+    return {name: population.reporting_delta for name, population in contracts.purposes.populations.items()}
 
 
 def _limits(view: Reading, population: str) -> list[ledger.Limit]:
-    keys = [key for key, _ in ledger.held(view, population)]
-    spenders = {line.analyst for line in ledger.spending(view, population)}
-    keys += [(population, ledger.ANALYST, analyst) for analyst in spenders]  # bound by everyone's cap, or by their own
-    keys = [key for key in dict.fromkeys(keys) if key[2] != ledger.EVERY_ANALYST or not spenders]
+    """Every cap that is held, those of everyone shown for each who spent: analysts by theirs, windows by their own."""
+    keys = [key for key, _ in caps.held(view, population)]
+    spenders = {line.analyst for line in spending.spending(view, population)}
+    windows = spending.windows_spent(view, population)[:WINDOWS_SHOWN]
+    keys += [(population, caps.ANALYST, analyst) for analyst in sorted(spenders)]
+    keys += [(population, caps.WINDOW, window) for window in windows]
+    shown = {caps.ANALYST: bool(spenders), caps.WINDOW: bool(windows)}
+    keys = [key for key in dict.fromkeys(keys) if key[2] != caps.EVERY or not shown[key[1]]]
     limits = [ledger.limit(view, key) for key in keys]
-    order = {ledger.ACCOUNT: 0, ledger.PURPOSE: 1, ledger.ANALYST: 2, ledger.APPROVAL: 3}
-    return sorted((limit for limit in limits if limit), key=lambda limit: (order[limit.kind], limit.key))
+    return sorted((limit for limit in limits if limit), key=lambda limit: (caps.KINDS.index(limit.kind), limit.key))
 
 
-def _line(limit: ledger.Limit, delta: float) -> tuple[str, ...]:
-    epsilon = f"{limit.spent.epsilon(delta):g} at δ {delta:g}" if limit.kind == ledger.ACCOUNT else ""
-    return (_name(limit), _plain(limit.allowance.rho), _plain(limit.spent.rho), _plain(limit.left.rho), epsilon)
+def _line(limit: ledger.Limit, delta: Decimal) -> tuple[str, ...]:
+    rho = (_plain(loss.rho) for loss in (limit.allowance, limit.spent, limit.left))
+    epsilon = _epsilon(limit.spent, delta) if limit.kind in (caps.ACCOUNT, caps.WINDOW) else ""
+    return (_name(limit), *rho, _plain(limit.left.delta), epsilon)
+
+
+def _epsilon(loss: PrivacyLoss, delta: Decimal) -> str:
+    return f"{loss.epsilon(delta):g} at δ {delta:g}"
 
 
 def _name(limit: ledger.Limit) -> str:
-    if limit.kind == ledger.ACCOUNT:
+    if limit.kind == caps.ACCOUNT:
         return "the account"
-    if limit.kind == ledger.ANALYST and limit.key == ledger.EVERY_ANALYST:
-        return "each analyst"
-    return f"{limit.kind} {limit.key[:16] if limit.kind == ledger.APPROVAL else limit.key}"
+    if limit.key == caps.EVERY:
+        return f"each {limit.kind}"
+    return f"{limit.kind} {limit.key[:16] if limit.kind == caps.APPROVAL else limit.key}"
 
 
 def _approved(view: Reading) -> list[Pace]:
@@ -139,14 +158,14 @@ def _explored(view: Reading, population: str) -> list[Pace]:
     """The average week of exploration over the last weeks, by purpose, rounded up."""
     since = utc_now().date() - timedelta(weeks=EXPLORED_WEEKS)
     spent: dict[str, int] = {}
-    for line in ledger.spending(view, population):
+    for line in spending.spending(view, population):
         if not line.report and line.week >= since:
             spent[line.purpose] = spent.get(line.purpose, 0) + line.loss.rho_units
     return [Pace("exploration", purpose, PrivacyLoss(-(-units // EXPLORED_WEEKS))) for purpose, units in spent.items()]
 
 
 def _end(limit: ledger.Limit, paces: list[Pace]) -> tuple[str, ...]:
-    if limit.kind == ledger.PURPOSE:
+    if limit.kind == caps.PURPOSE:
         paces = [pace for pace in paces if pace.purpose == limit.key]
     end = end_of(_name(limit), limit.left, paces)
     day = end.day(utc_now().date())
@@ -154,19 +173,21 @@ def _end(limit: ledger.Limit, paces: list[Pace]) -> tuple[str, ...]:
     return (end.allowance, _plain(end.left.rho), _plain(end.weekly.rho), lasts, day.isoformat() if day else "")
 
 
-def _key(population: str, purpose: str, analyst: str) -> caps.CapKey:
-    if purpose and analyst:
+def _key(population: str, named: Mapping[str, str]) -> caps.CapKey:
+    if len(named) > 1:
         raise Refused(
-            "ONE_CAP", "One act raises one cap.", hint="name --purpose or --analyst, or neither for the account"
+            "ONE_CAP",
+            "One act raises one cap.",
+            hint="name a purpose, a product, an analyst or a window, or none of them for the account",
         )
-    if purpose:
-        return (population, caps.PURPOSE, purpose)
-    return (population, caps.ANALYST, analyst) if analyst else (population, caps.ACCOUNT, "")
+    for kind, name in named.items():
+        return (population, kind, name)
+    return (population, caps.ACCOUNT, "")
 
 
-def _loss(rho: str) -> PrivacyLoss:
+def _loss(rho: str, delta: str = "0") -> PrivacyLoss:
     try:
-        return PrivacyLoss.of(rho)
+        return PrivacyLoss.of(rho, delta)
     except ValueError as error:
         raise Refused("RHO", f"An allowance is a decimal number: {error}.", hint="--rho 1.5") from None
 

@@ -18,11 +18,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from kaianalytics.gateway.asking import statistics_request
 from kaianalytics.gateway.custodian import Custodian
-from kaianalytics.gateway.reading import bearer, json_body, path_number, peer, text_field
+from kaianalytics.gateway.reading import bearer, json_body, path_number, peer, query_text, text_field
 from kaianalytics.gateway.refusing import guarded, no_such_door
 from kaianalytics.gateway.tokens import Identity, Session
-from kaianalytics.protocol import API, ISOLATION_HEADER, ROWS_MEDIA_TYPE, SNAPSHOT_HEADER, StatisticsRequest
+from kaianalytics.protocol import API, ISOLATION_HEADER, ROWS_MEDIA_TYPE, SNAPSHOT_HEADER
 
 T = TypeVar("T")
 QUERIES_PER_USER = 8  # at one time; further ones wait without holding a thread
@@ -37,6 +38,8 @@ def build_app(rooms: Custodian) -> Starlette:
         Route(f"{API}/sessions", door(doors.open_session), methods=["POST"]),
         Route(f"{API}/sql", door(doors.sql), methods=["POST"]),
         Route(f"{API}/statistics", door(doors.statistics), methods=["POST"]),
+        Route(f"{API}/statistics/plan", door(doors.statistics_plan), methods=["POST"]),
+        Route(f"{API}/releases", door(doors.releases), methods=["GET"]),
         Route(f"{API}/datasets", door(doors.datasets), methods=["GET"]),
         Route(f"{API}/budget", door(doors.budget), methods=["GET"]),
         Route(f"{API}/submissions", door(doors.submit), methods=["POST"]),
@@ -92,7 +95,7 @@ class Doors:
     async def statistics(self, request: Request) -> Response:
         session = self._session(request)
         body = await json_body(request)
-        asked = StatisticsRequest(text_field(body, "sql"), text_field(body, "rho"))
+        asked = statistics_request(body)
         release = await _unless_gone(
             request,
             self._turns(session),
@@ -100,6 +103,19 @@ class Doors:
             lambda gone: self._enforcement.cancel(session, gone),
         )
         return JSONResponse(release)
+
+    async def statistics_plan(self, request: Request) -> Response:
+        session = self._session(request)
+        asked = statistics_request(await json_body(request))
+        planned = partial(self._enforcement.plan_statistics, session, asked)
+        return JSONResponse(await to_thread.run_sync(planned, limiter=self._turns(session)))
+
+    async def releases(self, request: Request) -> Response:
+        session = self._session(request)
+        await run_in_threadpool(self._doorkeeper.demand_standing, session)
+        view, contains = query_text(request, "view"), query_text(request, "contains")
+        earlier = await run_in_threadpool(self._enforcement.earlier_releases, session, view, contains)
+        return JSONResponse({"releases": earlier})
 
     async def datasets(self, request: Request) -> Response:
         session = self._session(request)
@@ -109,7 +125,7 @@ class Doors:
     async def budget(self, request: Request) -> Response:
         session = self._session(request)
         await run_in_threadpool(self._doorkeeper.demand_standing, session)
-        return JSONResponse(await run_in_threadpool(self._catalogue.budget, session))
+        return JSONResponse(await run_in_threadpool(self._catalogue.budget, session, query_text(request, "rho")))
 
     async def submit(self, request: Request) -> Response:
         caller = self._identity(request)

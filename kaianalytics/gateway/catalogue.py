@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from decimal import Decimal
 from typing import Any
 
+from kaianalytics.gateway.budgeting import budget
 from kaianalytics.gateway.context import Context
 from kaianalytics.gateway.serving import ACCESS_LEVELS, Serving
 from kaianalytics.gateway.tokens import Session
 from kaianalytics.policy.contract import Access
 from kaianalytics.policy.views import ColumnPlan, TablePlan
-from kaianalytics.privacy.loss import PrivacyLoss
 from kaianalytics.privacy.unit import StatisticsView
-from kaianalytics.protocol import ISOLATION_SENTENCE, Budget, BudgetLine, Dataset
-from kaianalytics.records import ledger
-from kaianalytics.records.ledger import Limit
-
-TYPICAL = PrivacyLoss.of("0.002")  # the price at which a note counts questions; no question has it by default
+from kaianalytics.protocol import ISOLATION_SENTENCE, Dataset
 
 
 class Catalogue:
@@ -46,14 +41,9 @@ class Catalogue:
         names = sorted({name for tables in plans.values() for name in tables})
         return [asdict(_dataset(serving, session.purpose, name, plans)) for name in names]
 
-    def budget(self, session: Session) -> dict[str, Any]:
-        """What is left of each allowance that the session's questions are charged to."""
-        population = self._context.serving().populations(session.purpose)[0]
-        with self._context.records.reading() as view:
-            balance = ledger.balance(view, population, session.purpose, session.user)
-        limits = {"account": balance.account, "purpose": balance.purpose, "analyst": balance.analyst}
-        lines = tuple(_budget_line(name, limit) for name, limit in limits.items())
-        return asdict(Budget(population, session.purpose, lines, _note(list(limits.values()))))
+    def budget(self, session: Session, rho: str) -> dict[str, Any]:
+        """What is left of each allowance that the session's questions are charged to; `rho` may name a price, or ''."""
+        return asdict(budget(self._context, self._context.serving(), session, rho))
 
 
 def _dataset(serving: Serving, purpose: str, name: str, plans: dict[Access, Any]) -> Dataset:
@@ -79,34 +69,23 @@ def _column(column: ColumnPlan, view: StatisticsView | None) -> dict[str, Any]:
         facts["keys"] = len(known.domain.values)
     if known.identifier:
         facts["pseudonym"] = True
+    if known.references:
+        facts["refers to"] = ", ".join(known.references)
     return facts
 
 
 def _bounds(view: StatisticsView | None) -> str:
-    if view is None:
+    if view is None or view.unit is None or view.contribution is None:
         return ""
-    bounds = view.contribution
-    return (
-        f"statistics count each {view.unit.column} in at most {_count(bounds.groups, 'group')}, "
-        f"with at most {_count(bounds.rows_per_group, 'row')} in each"
-    )
+    bounds, limits = view.contribution, []
+    if bounds.rows is not None:
+        limits.append(f"with at most {_count(bounds.rows, 'row')} in all")
+    if bounds.groups is not None and bounds.rows_per_group is not None:
+        in_each = f"with at most {_count(bounds.rows_per_group, 'row')} in each"
+        limits.append(f"in at most {_count(bounds.groups, 'group')}, {in_each}")
+    within = f", {view.windows.span} by {view.windows.span} of {view.windows.column}" if view.windows else ""
+    return f"statistics count each {view.unit.column} {' and '.join(limits)}{within}"
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _budget_line(name: str, limit: Limit) -> BudgetLine:
-    return BudgetLine(name, _plain(limit.allowance.rho), _plain(limit.spent.rho), _plain(limit.left.rho))
-
-
-def _note(limits: list[Limit]) -> str:
-    left = min(limit.left.rho_units for limit in limits)
-    return (
-        f"At ρ {_plain(TYPICAL.rho)} a question: {left // TYPICAL.rho_units} more. "
-        "A steward raises an allowance, with a reason: `kai budget raise`."
-    )
-
-
-def _plain(value: Decimal) -> str:
-    return f"{value.normalize():f}"

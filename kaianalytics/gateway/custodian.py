@@ -25,7 +25,7 @@ from kaianalytics.gateway.serving import CurrentServing
 from kaianalytics.gateway.tokens import Tokens, utc_now
 from kaianalytics.policy.roles import Roles
 from kaianalytics.publishing.publish import withdraw_unrecorded
-from kaianalytics.records import ledger, runs
+from kaianalytics.records import caps, runs
 from kaianalytics.records.database import Records
 
 log = logging.getLogger(__name__)
@@ -65,10 +65,10 @@ def declare_caps(context: Context) -> None:
     """Open what the contracts declare and the ledger does not have; what differs stays as the ledger has it (law 8)."""
     populations = tuple(context.serving().contracts.purposes.populations.values())
     with context.records.reading() as view:
-        differing = ledger.differences(view, populations)
+        differing = caps.differences(view, populations)
     if any(difference.effective is None for difference in differing):
         with context.records.writing(context.event("custodian", "budget.declared")) as tx:
-            differing = ledger.declare(tx, populations)
+            differing = caps.declare(tx, populations)
     for difference in differing:
         log.warning("the contracts declare another cap than the ledger holds: %s %s", difference.kind, difference.key)
 

@@ -9,25 +9,31 @@ Rows, in order:
     6. it leaves, with its snapshot and the isolation level
 
 Statistics, in order:
-    1. the guard admits one SELECT and names its view
-    2. the policy permits this session that view as statistics, today
+    1. the guard admits one SELECT and names its views; tables of the analyst's own are admitted as names, and small
+    2. the policy permits this session those views as statistics, today
     3. the tree that the guard admitted is lowered to a query that can be proved private, or refused by name
     4. contributions are bounded and the loss is proved, from public facts alone
-    5. one transaction: the same question answered on this snapshot before is returned, free; a charge whose release was
-       never recorded is redeemed, once; else the loss is charged. No data has been read so far
-    6. the session's statistics worker runs the bounded aggregate, which our compiler wrote
-    7. noise is drawn
-    8. the release is recorded, byte for byte as it will be sent
+    5. one transaction: the same asking answered on this snapshot before is returned, free; other askings of the same
+       measures are answered from the noisy numbers recorded for them, free; a charge whose release was never recorded
+       is redeemed, once; else the loss is charged. No data has been read so far
+    6. the session's statistics worker runs the bounded aggregates, which our compiler wrote
+    7. noise is drawn, once for each charge
+    8. the noisy numbers and the answer are recorded, byte for byte as it will be sent
     9. it leaves
+Where bounds are found from the data, 6 and 7 come twice within the one charge: for the figures that bounds are found
+from, then for the answer, whose loss is proved within the rest of the charge before its own read.
+
+What a question would cost takes steps 1 to 4 and is recorded: it reads nothing and charges nothing. Earlier answers
+are shown to whom their views are permitted today, and each showing is recorded; a run's is noted among its uses.
 
 A refusal or a fault at any step is recorded with its code before it is answered. Nothing is ever refunded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event
 from typing import Any
 
@@ -61,6 +67,15 @@ class RowsAnswer:
     digest: str
     snapshot: str
     isolation: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """The charge that pays for an answer, and what was recorded of it before: the answer, or the numbers behind it."""
+
+    charge_id: int
+    payload: bytes | None = None
+    drawn: Drawn | None = None
 
 
 class Enforcement:
@@ -98,73 +113,146 @@ class Enforcement:
         """The release that answers an admitted, permitted and proved question; a KaiError with its reason otherwise."""
         serving = self._context.serving()
         with self._recording(session, "statistics", asked.sql):
-            admitted = self._admit(serving, asked.sql)  # 1
-            permit = self._permit(serving, session, "statistics", admitted)  # 2
+            admitted, tables, permit = self._permitted(serving, session, asked)  # 1, 2
             worker, snapshot = self._worker(serving, session, "statistics")
-            views = serving.statistics_views(session.purpose)
-            question = prepare(admitted, asked, views, session, snapshot)  # 3, 4
-            with self._questions.holding(f"{question.charge.question} {snapshot}"):
-                charge_id, released = self._charge_or_find(session, question, permit)  # 5
-                if released is None:
-                    exact = worker.fetch(question.bounded.sql, DEADLINE_SECONDS, gone=gone)  # 6
-                    noisy = question.measurement.release(question.bounded.assemble(exact))  # 7
-                    payload = release_payload(question, charge_id, noisy)
-                    self._record_release(session, charge_id, payload)  # 8
-                    return self._answer(session, question, payload, charged=True)  # 9
-        return self._answer(session, question, released.payload, charged=False)
+            question = self._proved(serving, session, asked, admitted, tables, snapshot)  # 3, 4
+            with self._questions.holding(f"{question.charge.question} {question.charge.snapshot}"):
+                found = self._charge_or_find(session, question, permit)  # 5
+                if found.payload is not None:
+                    return self._answer(session, question, found.payload, charged=False)
+                drawn = found.drawn
+                if drawn is None:
+                    drawn = question.draw(lambda sql: worker.fetch(sql, DEADLINE_SECONDS, gone=gone))  # 6, 7
+                payload = release_payload(question, found.charge_id, drawn, self._context.keys)
+                self._record_release(session, question, found, drawn, payload)  # 8
+            return self._answer(session, question, payload, charged=found.drawn is None)  # 9
 
-    def _charge_or_find(self, session: Session, question: Question, permit: Permit) -> tuple[int, StoredRelease | None]:
-        """The charge that pays for the answer, and the answer if it was released before."""
+    def plan_statistics(self, session: Session, asked: StatisticsRequest) -> dict[str, Any]:
+        """What a question would cost and how exact it would be: steps 1 to 4, nothing read, nothing charged."""
+        serving = self._context.serving()
+        with self._recording(session, "statistics", asked.sql):
+            admitted, tables, permit = self._permitted(serving, session, asked)
+            snapshot = serving.snapshot(self._context.stop_epoch())
+            question = self._proved(serving, session, asked, admitted, tables, snapshot)
+            facts = {**question.facts, "grounds": list(permit.grounds)}
+            self._record(session, "statistics.planned", **facts)
+            with self._context.records.reading() as view:
+                left = ledger.questions_left(ledger.limits(view, question.charge), question.charge)
+        return statistics_plan(question, left)
+
+    def earlier_releases(self, session: Session, view_name: str, contains: str) -> list[dict[str, Any]]:
+        """The recorded answers of the session's purpose over views that it may ask today, newest first, as recorded."""
+        serving = self._context.serving()
+        with self._recording(session, "releases", contains):
+            named = {"purpose": session.purpose, "product": view_name, "contains": contains}
+            with self._context.records.reading() as view:
+                listed = releases.listing(view, **named)
+            shown = [each for each in listed if self._may_see(serving, session, each.products)]
+            numbers = [each.answer.charge_id for each in shown]
+            event = self._context.event(session.user, "releases.shown", session.session_id, **named, releases=numbers)
+            with self._context.records.writing(event) as tx:
+                if session.run:
+                    reviews.demand_unrevoked(tx, session.approval)
+                for each in shown:
+                    this_one = each.snapshot == serving.snapshot(self._context.stop_epoch())
+                    self._note_use(tx, session, each.answer.charge_id, "repeated" if this_one else "earlier")
+        return [{"release": each.answer.payload.decode(), "at": each.answer.at} for each in shown]
+
+    def _permitted(
+        self, serving: Serving, session: Session, asked: StatisticsRequest
+    ) -> tuple[Admitted, Mapping[str, Relation], Permit]:
+        """The tree that the guard admits, the analyst's own tables, and the permit that the question rests on."""
+        tables = lookups(asked, serving.contracts.products)
+        admitted = self._admit(serving, asked.sql, tables)
+        return admitted, tables, self._permit(serving, session, "statistics", admitted)
+
+    def _proved(
+        self,
+        serving: Serving,
+        session: Session,
+        asked: StatisticsRequest,
+        admitted: Admitted,
+        tables: Mapping[str, Relation],
+        snapshot: str,
+    ) -> Question:
+        views, populations = serving.statistics_views(session.purpose), serving.contracts.purposes.populations
+        ground = Ground(views, tables, populations, snapshot, self._found_profile)
+        return prepare(admitted, asked, session, ground)
+
+    def _charge_or_find(self, session: Session, question: Question, permit: Permit) -> Found:
+        """The charge that pays for the answer, with what was recorded of it before."""
         facts = {**question.facts, "grounds": list(permit.grounds)}
         event = self._context.event(session.user, "statistics.asked", session.session_id, **facts)
+        charge = question.charge
         with self._context.records.writing(event) as tx:
             if session.run:
                 reviews.demand_unrevoked(tx, session.approval)
-            if released := ledger.find_release(tx, question.charge):
-                self._note_use(tx, session, released.charge_id, fresh=False)
-                tx.event.note(outcome="repeated", charge=released.charge_id)
-                return released.charge_id, released
-            charge_id = ledger.redeem(tx, question.charge)
+            if answer := releases.find_answer(tx, charge, question.asked):
+                self._note_use(tx, session, answer.charge_id, "repeated")
+                tx.event.note(outcome="repeated", charge=answer.charge_id)
+                return Found(answer.charge_id, payload=answer.payload)
+            if released := releases.find_release(tx, charge):
+                self._note_use(tx, session, released.charge_id, "repeated")
+                tx.event.note(outcome="reused", charge=released.charge_id)
+                return Found(released.charge_id, drawn=Drawn.from_bytes(released.noisy))
+            charge_id = ledger.redeem(tx, charge)
             tx.event.note(outcome="charged" if charge_id is None else "redeemed")
             if session.run and charge_id not in {use.charge_id for use in runs.uses(tx, session.run)}:
                 # also where an earlier run paid: what one run shows costs no more than was approved for one
-                runs.demand_within(tx, session.run, question.charge.loss, PrivacyLoss.of(session.rho_per_run))
+                allowed = PrivacyLoss.of(session.rho_per_run, session.delta_per_run)
+                runs.demand_within(tx, session.run, charge.loss, allowed)
             if charge_id is None:
-                charge_id = ledger.charge(tx, question.charge)
-            self._note_use(tx, session, charge_id, fresh=True)
-            return charge_id, None
+                charge_id = ledger.charge(tx, charge)
+            self._note_use(tx, session, charge_id, "charged")
+            return Found(charge_id)
 
-    def _record_release(self, session: Session, charge_id: int, payload: bytes) -> None:
-        event = self._context.event(session.user, "statistics.released", session.session_id, charge=charge_id)
+    def _record_release(self, session: Session, question: Question, found: Found, drawn: Drawn, payload: bytes) -> None:
+        event = self._context.event(session.user, "statistics.released", session.session_id, charge=found.charge_id)
         with self._context.records.writing(event) as tx:
-            ledger.record_release(tx, charge_id, payload)
+            if found.drawn is None:
+                releases.record(tx, found.charge_id, drawn.to_bytes())
+                if drawn.profile is not None:
+                    whose = (question.charge.population, session.purpose, question.subject)
+                    releases.record_profile(tx, found.charge_id, *whose, profile_text(drawn.profile))
+            releases.record_answer(tx, found.charge_id, question.asked, question.sql, payload)
 
     def _answer(self, session: Session, question: Question, payload: bytes, *, charged: bool) -> dict[str, Any]:
         """The release as recorded, byte for byte, and what is left now, which is no part of it."""
         with self._context.records.reading() as view:
-            charge = question.charge
-            balance = ledger.balance(view, charge.population, session.purpose, session.user)
-        left = {"account": balance.account, "purpose": balance.purpose, "analyst": balance.analyst}
-        remaining = {name: f"{limit.left.rho.normalize():f}" for name, limit in left.items()}
-        return {"release": payload.decode(), "charged": charged, "remaining": remaining}
+            limits = ledger.limits(view, question.charge)
+            lost = budgeting.lost(view, question.charge, limits)
+        remaining = budgeting.remaining(limits)
+        return {"release": payload.decode(), "charged": charged, "remaining": remaining, "lost": lost}
+
+    def _found_profile(self, population: str, purpose: str, subject: str) -> Profile | None:
+        with self._context.records.reading() as view:
+            text = releases.find_profile(view, population, purpose, subject)
+        return None if text is None else profile_of(text)
 
     def cancel(self, session: Session, gone: Event) -> None:
         """End the session's query whose client hung up, and no other."""
         if self._pool.cancel(session.session_id, gone):
             self._record(session, "query.cancelled")
 
-    def _admit(self, serving: Serving, sql: str) -> Admitted:
+    def _admit(self, serving: Serving, sql: str, tables: Collection[str] = ()) -> Admitted:
         # the names of all products are public: the decision, not the guard, says which purpose has which
-        return self._guard.admit(sql, tuple(serving.contracts.products))
+        admitted = self._guard.admit(sql, (*serving.contracts.products, *tables))
+        return replace(admitted, views=tuple(view for view in admitted.views if view not in tables))
 
     def _permit(self, serving: Serving, session: Session, access: Access, admitted: Admitted) -> Permit:
         if not admitted.views:
             raise Refused("NO_VIEW", "The statement reads no view.", hint="`kai.datasets()` lists the views")
-        request = Request(session.user, session.purpose, session.kind, access, admitted.views)
-        decision = decide(request, serving.contracts, self._context.roles(), self._context.clock().date())
+        decision = self._decide(serving, session, access, admitted.views)
         if isinstance(decision, Deny):
             raise decision.refusal()
         return decision
+
+    def _decide(self, serving: Serving, session: Session, access: Access, views: tuple[str, ...]) -> Permit | Deny:
+        request = Request(session.user, session.purpose, session.kind, access, views)
+        return decide(request, serving.contracts, self._context.roles(), self._context.clock().date())
+
+    def _may_see(self, serving: Serving, session: Session, products: tuple[str, ...]) -> bool:
+        return isinstance(self._decide(serving, session, "statistics", products), Permit)
 
     def _worker(self, serving: Serving, session: Session, access: Access) -> tuple[SessionWorker, str]:
         """The session's own worker for one access, with the stop requests as they stand; and its snapshot."""
@@ -189,6 +277,6 @@ class Enforcement:
         self._context.records.append(self._context.event(session.user, kind, session.session_id, **body))
 
     @staticmethod
-    def _note_use(tx: Transaction, session: Session, charge_id: int, *, fresh: bool) -> None:
+    def _note_use(tx: Transaction, session: Session, charge_id: int, how: UseWord) -> None:
         if session.run:
-            runs.note_use(tx, session.run, charge_id, fresh=fresh)
+            runs.note_use(tx, session.run, charge_id, how)

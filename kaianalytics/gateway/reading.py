@@ -13,6 +13,7 @@ from kaianalytics.errors import IdentityRefused, Refused
 BODY_SECONDS = 10.0  # from a request's head to the last byte of its body
 BODY_MAX = 16 * 1024 * 1024  # an executed notebook with its charts
 NUMBER_MAX = 2**63 - 1
+QUERY_MAX = 500
 
 
 def bearer(request: Request) -> str:
@@ -66,6 +67,14 @@ def _no_number(constant: str) -> NoReturn:
 def path_number(request: Request, name: str) -> int:
     """A number of the path; past what the records can hold it is the largest, which nothing has."""
     return min(int(request.path_params[name]), NUMBER_MAX)
+
+
+def query_text(request: Request, name: str) -> str:
+    """A word of the path's query, or ''; Refused QUERY_TEXT for one that is too long or no text."""
+    value = request.query_params.get(name, "")
+    if len(value) > QUERY_MAX or not value.isprintable():
+        raise Refused("QUERY_TEXT", f"`{name}` is a text of at most {QUERY_MAX} characters.", hint="shorten it")
+    return value
 
 
 def text_field(body: dict[str, Any], name: str, default: str | None = None) -> str:

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from kaianalytics.custody import contracts as contract_files
-from kaianalytics.errors import BuildFault
+from kaianalytics.errors import BuildFault, Refused
 from kaianalytics.policy.contract import Access, Contracts
 from kaianalytics.policy.views import StorePlan, store_plan, view_sql
 from kaianalytics.privacy.unit import StatisticsView
@@ -62,7 +62,13 @@ class Serving:
     def populations(self, purpose: str) -> tuple[str, ...]:
         """The populations whose accounts a purpose's statistics are charged to."""
         views = self.statistics_views(purpose).values()
-        return tuple(sorted({view.unit.population for view in views}))
+        return tuple(sorted({view.unit.population for view in views if view.unit}))
+
+    def population(self, purpose: str) -> str:
+        """The first of them; Refused NO_STATISTICS where the purpose has none."""
+        for name in self.populations(purpose):
+            return name
+        raise Refused("NO_STATISTICS", "No statistics can be asked for this purpose.", hint="see `kai.datasets()`")
 
     @cached_property
     def _view_statements(self) -> Mapping[tuple[str, Access], tuple[str, ...]]:

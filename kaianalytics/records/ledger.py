@@ -189,9 +189,15 @@ def standing(
     return (*bound, *_windows(view, population, windows))
 
 
+def tightest(limits: Iterable[Limit], charge: Charge) -> Limit:
+    """The cap that covers the fewest further questions such as `charge`."""
+    return min(limits, key=lambda cap: cap.times(charge.against(cap.kind)))
+
+
 def questions_left(limits: Iterable[Limit], charge: Charge) -> int:
     """How many more questions such as `charge` these caps cover."""
-    return min(cap.times(charge.against(cap.kind)) for cap in limits)
+    cap = tightest(limits, charge)
+    return cap.times(charge.against(cap.kind))
 
 
 def limit(view: Reading, key: CapKey) -> Limit | None:

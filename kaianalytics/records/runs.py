@@ -97,7 +97,7 @@ def demand_within(view: Reading, run_id: int, loss: PrivacyLoss, allowance: Priv
             f"This run has spent {told(spent)}, and may spend {told(allowance)}: "
             f"another {told(loss)} is more than was approved.",
             rule="a run spends at most what its passport allows",
-            hint="ask for less, or submit the report again with a larger rho_per_run, or delta_per_run for unknown keys",
+            hint="ask for less, or submit the report again with a larger rho_per_run (or delta_per_run)",
         )
 
 
@@ -114,9 +114,7 @@ def uses(view: Reading, run_id: int) -> tuple[Use, ...]:
     """The answers that a run used, in the order of their charges."""
     query = select(run_uses.c.charge_id, run_uses.c.use, charges.c.rho_units, charges.c.delta_units, charges.c.snapshot)
     rows = view.rows(query.join(charges).where(run_uses.c.run_id == run_id).order_by(run_uses.c.charge_id))
-    return tuple(
-        Use(row.charge_id, row.use, PrivacyLoss(row.rho_units, row.delta_units), row.snapshot) for row in rows
-    )
+    return tuple(Use(row.charge_id, row.use, PrivacyLoss(row.rho_units, row.delta_units), row.snapshot) for row in rows)
 
 
 def _finished(run: Run) -> ReviewRefused:
