@@ -157,7 +157,7 @@ REASONS: Mapping[str, Reason] = {
     ),
     "LOSS_OUT_OF_RANGE": Reason(
         "This rho can't be answered.",
-        "each figure's share of rho is at most {limit}, and its noise has a scale of at most 2⁵² steps",
+        "each measure's share of rho lies between a unit of 10⁻¹² and {limit}",
         "{way}",
     ),
     # what a question may cost

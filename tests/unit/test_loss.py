@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from decimal import Decimal, getcontext, localcontext
+from decimal import ROUND_CEILING, Decimal, getcontext, localcontext
+from fractions import Fraction
 
+import opendp.prelude as dp
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaianalytics.privacy.loss import DELTA_UNITS, RHO_UNITS, PrivacyLoss
+from kaianalytics.privacy.loss import DELTA_UNITS, RHO_UNITS, PrivacyLoss, rho_for
+
+dp.enable_features("contrib")
 
 
 def test_a_loss_is_counted_in_whole_units() -> None:
@@ -62,27 +66,94 @@ def test_a_loss_is_not_split_into_nothing() -> None:
         PrivacyLoss.of(1).split(0)
 
 
+@given(st.integers(0, 10**18), st.lists(st.integers(1, 10**6), min_size=1, max_size=40))
+def test_weighed_shares_add_up_to_the_loss_and_follow_the_weights(rho: int, weights: list[int]) -> None:
+    shares = PrivacyLoss(rho, 7).shared(weights)
+    assert sum(share.rho_units for share in shares) == rho
+    for share, weight in zip(shares, weights, strict=True):
+        assert abs(share.rho_units - Fraction(rho * weight, sum(weights))) < 1
+        assert share.delta_units == 0
+
+
+@pytest.mark.parametrize("weights", [[], [1, 0], [1, -1], [1.0], [True]])
+def test_shares_need_whole_weights(weights: list[int]) -> None:
+    with pytest.raises(ValueError, match="weights"):
+        PrivacyLoss.of(1).shared(weights)
+
+
+def test_one_who_is_in_all_windows_loses_the_square_of_their_number() -> None:
+    assert PrivacyLoss.of("0.01", "1e-9").times_squared(52) == PrivacyLoss.of("27.04", "1e-9")
+    assert PrivacyLoss.of("0.01").times_squared(1) == PrivacyLoss.of("0.01")
+    with pytest.raises(ValueError, match="window"):
+        PrivacyLoss.of(1).times_squared(0)
+
+
+# --- epsilon, for people
+
+
+def stated(rho: Decimal, delta: Decimal, order: Decimal) -> Decimal:
+    """The ε of Canonne, Kamath and Steinke 2020, proposition 12, for one order."""
+    one = order - 1
+    return order * rho + one.ln() - (delta.ln() + order * order.ln()) / one
+
+
+@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 10**13), st.sampled_from(["0.1", "0.000001", "1e-12"]))
-def test_epsilon_is_an_upper_bound_within_a_thousandth(rho: int, delta: str) -> None:
+def test_epsilon_is_true_for_some_order_and_near_the_least_over_all(rho: int, delta: str) -> None:
     loss = PrivacyLoss(rho)
+    told = loss.epsilon(Decimal(delta))
     with localcontext() as context:
-        context.prec = 100
-        exact = loss.rho + 2 * (loss.rho * -Decimal(delta).ln()).sqrt()
-        told = Decimal(repr(loss.epsilon(Decimal(delta))))
-        assert exact <= told < exact + Decimal("0.001")
+        context.prec = 50
+        grid = [1 + Decimal(10) ** (Decimal(i) / 40) for i in range(-120, 320)]
+        least = max(min(stated(loss.rho, Decimal(delta), order) for order in grid), Decimal(0))
+        assert float(least) * 0.99 - 1e-12 <= told <= float(least) + max(0.001, 0.01 * float(least))
 
 
-def test_epsilon_agrees_with_the_formula_and_ignores_the_context() -> None:
-    assert PrivacyLoss.of("0.5").epsilon(1e-6) == math.ceil((0.5 + 2 * math.sqrt(0.5 * math.log(1e6))) * 1000) / 1000
+@settings(max_examples=40, deadline=None)
+@given(st.integers(10**6, 10**13), st.sampled_from([1e-3, 1e-6, 1e-10]))
+def test_epsilon_is_never_below_opendp_s_and_hardly_above_it(rho: int, delta: float) -> None:
+    scale = math.sqrt(1 / (2 * rho / RHO_UNITS))
+    gaussian = dp.m.make_gaussian(dp.atom_domain(T="i64"), dp.absolute_distance(T="i64"), scale=scale)
+    exact = PrivacyLoss(math.ceil(Fraction(gaussian.map(1)) * RHO_UNITS))
+    theirs = dp.c.make_zCDP_to_approxDP(gaussian).map(1).epsilon(delta)
+    assert theirs * (1 - 1e-9) <= exact.epsilon(delta) <= theirs * 1.0001 + 0.0011
+
+
+def test_epsilon_of_known_losses_whatever_the_context() -> None:
+    assert PrivacyLoss.of("0.5").epsilon(1e-6) == 5.222  # Bun and Steinke's simple formula says 5.757
+    assert PrivacyLoss.of("0.000001").epsilon(1e-6) == 0.0045
     assert PrivacyLoss(0).epsilon(1e-6) == 0
     with localcontext() as context:
         context.prec = 2
         assert getcontext().prec == 2
         assert PrivacyLoss.of("0.123456").rho == Decimal("0.123456")
-        assert PrivacyLoss.of("0.5").epsilon(1e-6) == 5.757
+        assert PrivacyLoss.of("0.5").epsilon(1e-6) == 5.222
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.decimals("0.001", "100", places=4), st.sampled_from(["0.5", "0.001", "0.000001", "1e-12", "1e-18"]))
+def test_the_rho_for_an_epsilon_is_the_largest_that_keeps_within_it(epsilon: Decimal, delta: str) -> None:
+    rho = rho_for(epsilon, Decimal(delta))
+    shown = epsilon.quantize(Decimal(1).scaleb(min(-3, epsilon.adjusted() - 2)), rounding=ROUND_CEILING)
+    assert Decimal(repr(rho.epsilon(Decimal(delta)))) <= shown
+    more = PrivacyLoss(math.ceil(rho.rho_units * 1.005) + 2)
+    assert Decimal(repr(more.epsilon(Decimal(delta)))) > epsilon
+
+
+def test_what_no_unit_of_rho_keeps_within_buys_nothing() -> None:
+    assert rho_for(Decimal("1e-9"), Decimal("1e-12")) == PrivacyLoss(0)
+    assert rho_for(Decimal("1"), 1e-6) == PrivacyLoss.of("0.024355970359")
+
+
+@pytest.mark.parametrize("epsilon", ["0", "-1", "nan", "inf", "1000001"])
+def test_an_epsilon_out_of_range_buys_nothing(epsilon: str) -> None:
+    with pytest.raises(ValueError, match="epsilon"):
+        rho_for(Decimal(epsilon), 1e-6)
 
 
 @pytest.mark.parametrize("delta", [0, 1, -0.1, 2])
 def test_epsilon_needs_a_delta_between_0_and_1(delta: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         PrivacyLoss.of(1).epsilon(delta)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        rho_for(Decimal(1), delta)
