@@ -155,6 +155,47 @@ REASONS: Mapping[str, Reason] = {
         "all units together must stay below 2⁶², counted in steps of the column",
         "ask the steward for narrower bounds or a coarser step",
     ),
+    "BOUNDS_UNREADABLE": Reason(
+        "These bounds can't be read: {part}.",
+        'bounds are "private", or {{"rows": n}}, {{"groups": n, "rows_per_group": n}} or {{"norm": n}}, and with any '
+        'of them or alone {{"values": {{column: [lower, upper]}}}}',
+        "limits are numbers from 1 upwards, values two numbers in the column's steps",
+    ),
+    "BOUNDS_LOOSER": Reason(
+        "The {asked} asked for are looser than the contract's limit.",
+        "an analyst can tighten the contract's bounds, and not loosen them",
+        "the limit is {limit}; ask within it, or leave it out",
+    ),
+    "BOUNDS_COLUMN": Reason(
+        "{column} has no declared bounds that could be tightened.",
+        "values are limited for columns that the question reads and the contract bounds",
+        "name a column that has bounds",
+    ),
+    "BOUNDS_FORM": Reason(
+        "Groups that are not public can't be bounded by {form}.",
+        "how many groups one unit appears in must be limited, so that a group of few is never shown",
+        "bound rows, or groups and rows per group; or group by declared keys",
+    ),
+    "WINDOWS_NONE": Reason(
+        "The filter leaves no window of time that the contract declares.",
+        "a question reads at least one of the declared windows",
+        "windows are declared from {first} to {last}",
+    ),
+    "WINDOWS_DIFFER": Reason(
+        "The joined views have windows of different length.",
+        "one unit is one customer in one window",
+        "join views whose contracts declare the same window",
+    ),
+    "WINDOWS_OPTIONAL": Reason(
+        "A row without its match in {view} would belong to no window.",
+        "a unit is one customer in one window, named by a row that is there",
+        "start from that view, or use an inner join",
+    ),
+    "POPULATIONS_DIFFER": Reason(
+        "The joined views are about different populations.",
+        "a question is charged to the account of one population",
+        "join views about the same units, or public tables",
+    ),
     "LOSS_OUT_OF_RANGE": Reason(
         "This rho can't be answered.",
         "each measure's share of rho lies between a unit of 10⁻¹² and {limit}",
