@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import polars as pl
+    from IPython.core.interactiveshell import InteractiveShell
 
     from kaianalytics.client.connection import Connection
     from kaianalytics.client.frames import FrameTable
@@ -37,9 +38,9 @@ def table(frame: pl.DataFrame, **titles: str) -> FrameTable:
 
 def plus_minus(value: float, half_width: float) -> str:
     """`value ± half_width` in the digits that `table` gives them, for a title or a sentence."""
-    from kaianalytics.client import frames
+    from kaianalytics.client import digits
 
-    return frames.plus_minus(value, half_width)
+    return digits.plus_minus(value, half_width)
 
 
 def __getattr__(name: str) -> str:
@@ -49,3 +50,10 @@ def __getattr__(name: str) -> str:
     from importlib.metadata import version
 
     return version("kaianalytics")
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """`%load_ext kaianalytics`: the `%%kai` magic and completion inside questions; `connect()` loads it by itself."""
+    from kaianalytics.client import extension
+
+    extension.load(shell)

@@ -1,69 +1,163 @@
-"""A release as a chart: bars, and error bars that can't be left off."""
+"""A release as a chart: each cell with its own error bar, which can't be left off.
+
+Counts and sums are drawn as bars; means, quantiles and ratios as points, for their zero says nothing. Dates go along a
+time axis, and many names down the page, where they can be read. A cell without a figure is not drawn, and the chart
+says how many there are.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import date
+from typing import TYPE_CHECKING, Any
 
 import altair as alt
 import polars as pl
 
+from kaianalytics.client.cells import plain_key
+from kaianalytics.client.digits import number_of
 from kaianalytics.errors import Refused
 from kaianalytics.protocol import ReleaseColumn
 
 if TYPE_CHECKING:
-    from kaianalytics.client.display import ReleaseTable
+    from kaianalytics.client.release import ReleaseTable
 
 FIGURE, LOW, HIGH = "figure", "low", "high"  # the columns of a chart's data, beside key_1 and key_2
-BAR, NARROWEST, WIDEST, HEIGHT = 56, 160, 640, 280  # pixels: of a bar with its room, and of the chart
+BAR, NARROWEST, WIDEST, HEIGHT = 34, 240, 720, 300  # pixels: of a bar with its room, and of the chart
+ROW, MANY = 26, 12  # pixels of a row, and how many names are too many to stand side by side
 COLOUR = "#0b6e6e"
-_NOT_GIVEN = "not given"
+PALETTE = ["#0b6e6e", "#c2571a", "#4c5fa8", "#8a8d2f", "#9b3f7c", "#3f8fb0", "#7a5a3a", "#5b6675"]
+_COUNTED = ("count", "sum")
 
 
 def draw(table: ReleaseTable, figure: ReleaseColumn) -> alt.LayerChart:
-    """Bars of `figure` with its 95% error bars over one key, or over two with the second as colour."""
-    if len(table.keys) not in (1, 2):
+    """`figure` with its 95% error bars over one key, or over two: dates along the axis, the other as colour."""
+    if len(table.keys) not in (1, 2) or figure.role == "top":
         raise Refused(
             "CHART_NEEDS_KEYS",
-            "A release is drawn over one or two keys.",
-            hint="draw it yourself from `release.to_polars()`; draw the `_pm` columns too",
+            "A figure with an error bar is drawn over one or two keys.",
+            hint="add keys up first: release.rollup(…); or draw it from `release.to_polars()`, with the `_pm` columns",
         )
     alt.renderers.enable("svg")
-    x, offset, colour = _channels(table.keys)
-    tidy = _tidy(table, figure)
-    base = alt.Chart(tidy).encode(x, *offset)
-    value_axis = alt.Y(FIGURE, type="quantitative", title=f"{figure.name} (± privacy noise, 95%)")
-    bars = base.mark_bar(color=COLOUR).encode(value_axis, *colour)
-    whiskers = base.mark_rule(color="black", strokeWidth=2).encode(alt.Y(LOW, type="quantitative"), alt.Y2(HIGH))
-    width = min(max(BAR * tidy["key_1"].n_unique(), NARROWEST), WIDEST)
-    return _with_room(alt.LayerChart(layer=[bars, whiskers]).properties(width=width, height=HEIGHT))
+    keys = sorted(table.keys, key=lambda key: not _is_date(key))
+    data = _tidy(table, figure, keys)
+    shape = _Shape(figure, keys, data.drop_nulls(FIGURE))
+    drawn = alt.LayerChart(layer=shape.layers()).properties(**shape.size(), **_title(data))
+    return _with_room(drawn)
+
+
+class _Shape:
+    """How one figure is drawn: over a time axis, side by side, or down the page."""
+
+    def __init__(self, figure: ReleaseColumn, keys: list[ReleaseColumn], data: pl.DataFrame) -> None:
+        self._figure, self._keys, self._data = figure, keys, data
+        self._timed = _is_date(keys[0])
+        self._first, self._second = data["key_1"].n_unique(), data["key_2"].n_unique() if len(keys) == 2 else 1
+        self._down = not self._timed and self._first > MANY
+        self._points = self._timed or figure.role not in _COUNTED
+
+    def layers(self) -> list[alt.Chart]:
+        """The figures, then their error bars."""
+        base = alt.Chart(self._data).encode(*self._places(), *self._colour())
+        value = self._value_axis()
+        if self._timed:
+            line = base.mark_line(strokeWidth=1.5).encode(value)
+            return [
+                line,
+                self._bars(base, opacity=0.55),
+                base.mark_point(filled=True, size=32, opacity=1).encode(value),
+            ]
+        if self._points:
+            return [self._bars(base), base.mark_point(filled=True, size=70, opacity=1).encode(value)]
+        return [
+            base.mark_bar().encode(value),
+            self._bars(alt.Chart(self._data).encode(*self._places(), alt.ColorValue("black"))),
+        ]
+
+    def size(self) -> dict[str, Any]:
+        """Width and height in pixels, wide enough to read each cell."""
+        if self._timed:
+            return {"width": WIDEST, "height": HEIGHT}
+        along = self._first * self._second
+        if self._down:
+            return {"width": WIDEST - 160, "height": ROW * self._first * max(1.0, self._second * 0.7)}
+        return {"width": min(max(BAR * along + 40 * self._first, NARROWEST), WIDEST), "height": HEIGHT}
+
+    def _bars(self, base: alt.Chart, opacity: float = 1.0) -> alt.Chart:
+        low: Any = alt.X(LOW, type="quantitative") if self._down else alt.Y(LOW, type="quantitative")
+        high: Any = alt.X2(HIGH) if self._down else alt.Y2(HIGH)
+        drawn: alt.Chart = base.mark_rule(strokeWidth=2, opacity=opacity).encode(low, high)
+        return drawn
+
+    def _value_axis(self) -> alt.X | alt.Y:
+        title = f"{self._figure.name} (± privacy noise, 95%)"
+        scale = alt.Scale(zero=not self._points or self._figure.role in _COUNTED)
+        axis = alt.X if self._down else alt.Y
+        return axis(FIGURE, type="quantitative", title=title, scale=scale)
+
+    def _places(self) -> list[Any]:
+        name = self._keys[0].name
+        if self._timed:
+            return [alt.X("key_1", type="temporal", title=name, axis=alt.Axis(format="%-d %b %y", labelOverlap=True))]
+        # sort=None keeps the order of the key domain, which is the order of the rows
+        if self._down:
+            first: Any = alt.Y("key_1", type="nominal", title=name, sort=None, axis=alt.Axis(labelLimit=160))
+            second: Any = alt.YOffset("key_2", type="nominal", sort=None)
+        else:
+            angle = alt.Axis(labelAngle=-35 if self._crowded() else 0, labelLimit=160)
+            first = alt.X("key_1", type="nominal", title=name, sort=None, axis=angle)
+            second = alt.XOffset("key_2", type="nominal", sort=None)
+        return [first, second] if len(self._keys) == 2 else [first]
+
+    def _crowded(self) -> bool:
+        """Whether names are too long to stand level side by side."""
+        width = self.size()["width"] / max(1, self._first)
+        return bool(max((len(name) for name in self._data["key_1"]), default=0) * 8 > width)
+
+    def _colour(self) -> list[Any]:
+        if len(self._keys) == 1:
+            return [alt.ColorValue(COLOUR)]
+        scale = alt.Scale(range=PALETTE)
+        return [alt.Color("key_2", type="nominal", title=self._keys[1].name, sort=None, scale=scale)]
 
 
 def _with_room(drawn: alt.LayerChart) -> alt.LayerChart:
     """The chart with room around its words: a reader's font may be wider than the one it was measured in."""
     axis = alt.AxisConfig(labelFontSize=12, titleFontSize=12, titlePadding=14)
     legend = alt.LegendConfig(labelFontSize=12, titleFontSize=12, orient="top")
-    return drawn.properties(config=alt.Config(axis=axis, legend=legend))
+    title = alt.TitleConfig(fontSize=12, fontWeight="normal", anchor="start", color="#5b6675")
+    return drawn.properties(config=alt.Config(axis=axis, legend=legend, title=title))
 
 
-def _channels(keys: tuple[ReleaseColumn, ...]) -> tuple[alt.X, tuple[alt.XOffset, ...], tuple[alt.Color, ...]]:
-    # sort=None keeps the order of the key domain, which is the order of the rows
-    slanted = alt.Axis(labelAngle=-40, labelLimit=120, titlePadding=10)
-    x = alt.X("key_1", type="nominal", title=keys[0].name, sort=None, axis=slanted)
-    if len(keys) == 1:
-        return x, (), ()
-    return (
-        x,
-        (alt.XOffset("key_2", type="nominal", sort=None),),
-        (alt.Color("key_2", type="nominal", title=keys[1].name, sort=None),),
-    )
+def _is_date(key: ReleaseColumn) -> bool:
+    return key.type.upper() in ("DATE", "TIMESTAMP")
 
 
-def _tidy(table: ReleaseTable, figure: ReleaseColumn) -> pl.DataFrame:
+def _title(data: pl.DataFrame) -> dict[str, str]:
+    """What the chart leaves out, if anything."""
+    missing = data[FIGURE].null_count()
+    return {"title": f"{missing} of {data.height} groups are too few to tell, and are not drawn"} if missing else {}
+
+
+def _tidy(table: ReleaseTable, figure: ReleaseColumn, keys: list[ReleaseColumn]) -> pl.DataFrame:
     """The chart's data under names of its own: a column's name may hold what Vega-Lite reads as a path."""
-    frame = table.to_polars()
-    keys = [
-        pl.col(key.name).cast(pl.String).fill_null(_NOT_GIVEN).alias(f"key_{n}") for n, key in enumerate(table.keys, 1)
-    ]
-    value = pl.col(figure.name).cast(pl.Float64)
-    margin = figure.half_width or 0.0
-    return frame.select(*keys, value.alias(FIGURE), (value - margin).alias(LOW), (value + margin).alias(HIGH))
+    places = {column.name: place for place, column in enumerate(table.release.columns)}
+    of = places[figure.name]
+    values = [number_of(value) for value in table.values(of)]
+    ends = [_ends(value, row[of]) for value, row in zip(values, table.release.margins, strict=True)]
+    data: dict[str, list[Any]] = {
+        f"key_{n}": [_key(key, row[places[key.name]]) for row in table.release.rows] for n, key in enumerate(keys, 1)
+    }
+    data |= {FIGURE: values, LOW: [low for low, _ in ends], HIGH: [high for _, high in ends]}
+    figures = dict.fromkeys((FIGURE, LOW, HIGH), pl.Float64)
+    frame = pl.DataFrame(data, schema_overrides=figures, strict=False)
+    return frame.drop_nulls("key_1") if _is_date(keys[0]) else frame  # no day, no place on a time axis
+
+
+def _ends(value: float | None, margin: float | None) -> tuple[float | None, float | None]:
+    return (None, None) if value is None or margin is None else (value - margin, value + margin)
+
+
+def _key(column: ReleaseColumn, value: Any) -> Any:
+    if _is_date(column) and isinstance(value, str):
+        return date.fromisoformat(value[:10])
+    return None if _is_date(column) else plain_key(value)

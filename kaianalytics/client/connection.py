@@ -12,19 +12,34 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 from collections.abc import Callable, Mapping, MutableMapping
-from contextlib import suppress
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from io import BytesIO
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 import polars as pl
 
-from kaianalytics.client.display import BudgetTable, DatasetList, ReleaseTable, isolation_sentence
+from kaianalytics.client.asking import Accuracy, Asking, Bounds, Number, rho_text
+from kaianalytics.client.budget import BudgetTable
+from kaianalytics.client.datasets import DatasetList
+from kaianalytics.client.lookups import Lookup
+from kaianalytics.client.planned import PlanTable
+from kaianalytics.client.release import ReleaseTable
+from kaianalytics.client.releases import ReleaseList
+from kaianalytics.client.shown import isolation_sentence
 from kaianalytics.client.transport import Door, HandedSockets
 from kaianalytics.errors import Fault, PolicyRefused, Refused
-from kaianalytics.protocol import API, Budget, Dataset, SessionGrant, StatisticsAnswer
+from kaianalytics.protocol import (
+    API,
+    Budget,
+    Dataset,
+    RecordedRelease,
+    SessionGrant,
+    StatisticsAnswer,
+    StatisticsPlan,
+)
 
 T = TypeVar("T")
 
@@ -87,30 +102,88 @@ class Connection:
         self._last = Answer(query, answer.snapshot, answer.isolation, frame.height)
         return frame
 
-    def stats(self, query: str, *, rho: str | Decimal | int | float) -> ReleaseTable:
-        """The differentially private release that answers one statistics question, charged at most `rho` (zCDP).
+    def stats(
+        self,
+        query: str,
+        *,
+        rho: Number | None = None,
+        epsilon: Number | None = None,
+        accuracy: Accuracy | None = None,
+        size: Number | None = None,
+        bounds: Bounds | None = None,
+        tables: Mapping[str, Lookup] | None = None,
+    ) -> ReleaseTable:
+        """The differentially private release that answers one statistics question, at exactly one price.
 
+        `rho` is zCDP; `epsilon` is converted at the contract's δ; `accuracy` is the half-width wanted at 95%: a number,
+        "5%" of a stated `size`, or one of them for each figure's name. `bounds` are tighter than the contract's, or
+        "private" (found from the data, at a part of the price). `tables` are small public tables of your own to join.
         The same question on the same snapshot is answered from the record, free of charge.
         """
-        data = self._door.request_json("POST", f"{API}/statistics", {"sql": query, "rho": decimal_text(rho)})
+        asking = Asking(rho, epsilon, accuracy, size, bounds, tables)
+        data = self._door.request_json("POST", f"{API}/statistics", asking.request(query))
         answer = _read(StatisticsAnswer.from_json, data)
         release = answer.release
         self._last = Answer(query, release.snapshot, release.isolation, len(release.rows))
-        return ReleaseTable(release, answer.charged, answer.remaining)
+        return ReleaseTable(release, answer.charged, answer.remaining, answer.lost)
+
+    def cost(
+        self,
+        query: str,
+        *,
+        accuracy: Accuracy,
+        size: Number | None = None,
+        bounds: Bounds | None = None,
+        tables: Mapping[str, Lookup] | None = None,
+    ) -> PlanTable:
+        """What the question would cost at that accuracy; no data is read, and nothing is charged."""
+        return self._plan(query, Asking(accuracy=accuracy, size=size, bounds=bounds, tables=tables))
+
+    def accuracy(
+        self,
+        query: str,
+        *,
+        rho: Number | None = None,
+        epsilon: Number | None = None,
+        size: Number | None = None,
+        bounds: Bounds | None = None,
+        tables: Mapping[str, Lookup] | None = None,
+    ) -> PlanTable:
+        """How exact the question's answer would be at that price; no data is read, and nothing is charged.
+
+        `size` is the number of rows that a mean or a quantile is expected to rest on.
+        """
+        return self._plan(query, Asking(rho=rho, epsilon=epsilon, size=size, bounds=bounds, tables=tables))
+
+    def releases(self, view: str = "", contains: str = "") -> ReleaseList:
+        """Earlier recorded answers of this purpose, newest first: of one view, or with a text in their question."""
+        asked = {name: text for name, text in (("view", view), ("contains", contains)) if text}
+        path = f"{API}/releases" + (f"?{urlencode(asked)}" if asked else "")
+        recorded = _read(_recorded, self._door.request_json("GET", path))
+        return ReleaseList(tuple(ReleaseTable(one.release, charged=False, recorded=one.at) for one in recorded))
 
     def datasets(self) -> DatasetList:
         """The views that this purpose can ask, with their columns, how they may be asked, and how fresh they are."""
         data = self._door.request_json("GET", f"{API}/datasets")
         return DatasetList(_read(lambda answer: tuple(_dataset(entry) for entry in answer["datasets"]), data))
 
-    def budget(self) -> BudgetTable:
-        """What is left of every allowance that this purpose's statistics are charged to."""
-        return BudgetTable(_read(Budget.from_json, self._door.request_json("GET", f"{API}/budget")))
+    def budget(self, *, rho: Number | None = None) -> BudgetTable:
+        """What is left of every allowance that this purpose's statistics are charged to, and who gives more.
+
+        How many more questions that is, is counted at `rho`, or at the price of the last question.
+        """
+        asked = "" if rho is None else f"?{urlencode({'rho': rho_text(rho)})}"
+        return BudgetTable(_read(Budget.from_json, self._door.request_json("GET", f"{API}/budget{asked}")))
+
+    def _plan(self, query: str, asking: Asking) -> PlanTable:
+        data = self._door.request_json("POST", f"{API}/statistics/plan", asking.request(query))
+        return PlanTable(_read(StatisticsPlan.from_json, data))
 
     def __repr__(self) -> str:
         return (
             f"kaianalytics for {self.purpose}, as {self.user}\n"
             "Ask: kai.datasets() · kai.sql(query) · kai.stats(query, rho=…) · kai.budget()\n"
+            "Before: kai.cost(query, accuracy=…) · kai.accuracy(query, rho=…)   Again, free: kai.releases()\n"
             f"Snapshot: {self.snapshot}\n{isolation_sentence(self.isolation)}"
         )
 
@@ -123,6 +196,7 @@ def connect(purpose: str = "") -> Connection:
     global _connection
     if _connection is None:
         _connection = open_connection(os.environ)
+        _load_magic()
     if purpose and purpose != _connection.purpose:
         raise PolicyRefused(
             "PURPOSE_MISMATCH",
@@ -131,6 +205,13 @@ def connect(purpose: str = "") -> Connection:
             hint=f"choose the launcher card of `{purpose}`, or Kernel → Change Kernel → the card's name",
         )
     return _connection
+
+
+def _load_magic() -> None:
+    """Make `%%kai` and its completion known where this is IPython; it is imported there already, and nowhere else."""
+    ipython = sys.modules.get("IPython")
+    if ipython is not None and (shell := ipython.get_ipython()) is not None:
+        shell.extension_manager.load_extension("kaianalytics")
 
 
 def open_connection(environ: MutableMapping[str, str]) -> Connection:
@@ -144,20 +225,6 @@ def open_connection(environ: MutableMapping[str, str]) -> Connection:
         raise _no_sandbox_kernel() from None
     # no timeout here: deadlines are the gateway's, and an interrupt ends a wait
     return Connection(grant, Door(HandedSockets(handover), grant.token, timeout=None))
-
-
-def decimal_text(value: str | Decimal | int | float) -> str:
-    """`value` as a plain decimal string, the one way a privacy loss is written; a float counts as it prints."""
-    with suppress(InvalidOperation):
-        number = Decimal(str(value).strip())
-        if not isinstance(value, bool) and number.is_finite() and number > 0:
-            return f"{number:f}"
-    raise Refused(
-        "RHO_NOT_A_NUMBER",
-        "`rho` is the privacy loss the answer may cost: a decimal number above zero.",
-        rule="no privacy loss has a default",
-        hint='write it as text, such as rho="0.002"; kai.budget() shows what is left',
-    )
 
 
 def _read_grant(descriptor: int) -> SessionGrant:
@@ -176,6 +243,10 @@ def _no_sandbox_kernel() -> Refused:
 
 def _dataset(entry: Mapping[str, Any]) -> Dataset:
     return Dataset(**{**entry, "access": tuple(entry["access"]), "columns": tuple(entry["columns"])})
+
+
+def _recorded(data: Mapping[str, Any]) -> tuple[RecordedRelease, ...]:
+    return tuple(RecordedRelease.from_json(entry) for entry in data["releases"])
 
 
 def _read(reader: Callable[[Mapping[str, Any]], T], data: Mapping[str, Any]) -> T:

@@ -23,6 +23,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from support.release_kit import SNAPSHOT, figure, key, release
 
 from kaianalytics.errors import BudgetRefused, GuardRefused, IdentityRefused, KaiError, PolicyRefused
 from kaianalytics.protocol import (
@@ -34,33 +35,23 @@ from kaianalytics.protocol import (
     Budget,
     BudgetLine,
     Dataset,
-    Release,
-    ReleaseColumn,
+    FigurePlan,
     RunGrant,
     SessionGrant,
+    StatisticsPlan,
     refusal_to_json,
 )
 
 IDENTITY = "identity-of-hanako"
-SNAPSHOT = "b0c1d2.0"
 OPEN_PURPOSES = ("service-improvement", "ad-targeting")
 STATUSES = ((IdentityRefused, 401), (PolicyRefused, 403), (BudgetRefused, 402))
 
 SESSIONS = pl.DataFrame({"service": ["news", "shop"], "pages": [3, 5], "started_on": ["2026-10-01", None]})
-RELEASE = Release(
-    release_id=7,
-    sql="SELECT device, COUNT(*) AS visits FROM sessions GROUP BY device",
-    purpose="ad-targeting",
+RELEASE = release(
+    [key("device"), figure("visits")],
+    [("phone", 12034), ("computer", 5021), (None, -3)],
+    [None, 40.2],
     snapshot=SNAPSHOT,
-    isolation=GUARD_RAILS_ONLY,
-    columns=(
-        ReleaseColumn("device", "key", "VARCHAR"),
-        ReleaseColumn("visits", "count", "BIGINT", 40.2),
-    ),
-    rows=(("phone", 12034), ("computer", 5021), (None, -3)),
-    bounding=("At most 20 rows of one customer are counted.",),
-    rho="0.002",
-    delta="0",
 )
 
 
@@ -72,6 +63,7 @@ class FakeGateway:
     tokens: dict[str, str] = field(default_factory=dict)  # token → purpose
     kernels: list[dict[str, Any]] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
     cancelled: threading.Event = field(default_factory=threading.Event)
     started_slow: threading.Event = field(default_factory=threading.Event)
     leases: list[dict[str, Any]] = field(default_factory=list)
@@ -103,6 +95,8 @@ class FakeGateway:
             Route(f"{API}/sessions", self._door(self._open_session), methods=["POST"]),
             Route(f"{API}/sql", self._door(self._sql), methods=["POST"]),
             Route(f"{API}/statistics", self._door(self._statistics), methods=["POST"]),
+            Route(f"{API}/statistics/plan", self._door(self._plan), methods=["POST"]),
+            Route(f"{API}/releases", self._door(self._releases)),
             Route(f"{API}/datasets", self._door(self._datasets)),
             Route(f"{API}/budget", self._door(self._budget)),
             Route(f"{API}/runs", self._door(self._lease), methods=["POST"]),
@@ -166,12 +160,31 @@ class FakeGateway:
         purpose = self._session(request)
         asked = await request.json()
         self.asked.append(asked)
-        if float(asked["rho"]) > 1:
+        if float(asked.get("rho", 0)) > 1:
             raise BudgetRefused(
                 "BUDGET_SPENT", "The purpose has 0.498 left.", rule="cap of the purpose", hint="ask for less"
             )
-        release = {**RELEASE.to_json(), "purpose": purpose, "rho": asked["rho"]}
-        return JSONResponse({"release": json.dumps(release), "charged": True, "remaining": {"account": "1.998"}})
+        answer = {**RELEASE.to_json(), "purpose": purpose, "sql": asked["sql"], "rho": asked.get("rho", "0.002")}
+        self.released.append(json.dumps(answer))
+        return JSONResponse({"release": self.released[-1], "charged": True, "remaining": {"account": "1.998"}})
+
+    async def _plan(self, request: Request) -> Response:
+        self._session(request)
+        asked = await request.json()
+        self.asked.append(asked)
+        width = float(asked["accuracy"]) if "accuracy" in asked else 40.2
+        price = asked.get("rho", "0.002")
+        figures = (FigurePlan("visits", "count", width),)
+        return JSONResponse(
+            asdict(StatisticsPlan(price, price, "0", "0.32", "0.000001", figures, 3, (), RELEASE.bounding, None, 249))
+        )
+
+    async def _releases(self, request: Request) -> Response:
+        self._session(request)
+        self.asked.append(dict(request.query_params))
+        wanted = [text for text in self.released if request.query_params.get("contains", "") in json.loads(text)["sql"]]
+        entries = [{"release": text, "at": "2026-11-01T10:00:00+00:00"} for text in reversed(wanted)]
+        return JSONResponse({"releases": entries})
 
     async def _datasets(self, request: Request) -> Response:
         self._session(request)
@@ -182,7 +195,9 @@ class FakeGateway:
     async def _budget(self, request: Request) -> Response:
         purpose = self._session(request)
         lines = (BudgetLine("account", "2", "0.002", "1.998"), BudgetLine("purpose", "0.5", "0.002", "0.498"))
-        return JSONResponse(asdict(Budget("customers", purpose, lines, "The purpose lasts 52 weeks of its reports.")))
+        price = request.query_params.get("rho", "0.002")
+        left = int(0.498 // float(price))
+        return JSONResponse(asdict(Budget("customers", purpose, lines, f"At ρ {price}: {left} more.", price, left)))
 
     async def _lease(self, request: Request) -> Response:
         self._identity(request)

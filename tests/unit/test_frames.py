@@ -22,7 +22,7 @@ def test_a_figure_and_its_margin_are_one_column() -> None:
 
 def test_titles_choose_and_head_the_columns() -> None:
     html = kaianalytics.table(FRAME, arm="arm", rate="conversion, %")._repr_html_()
-    assert '<th style="text-align:right">conversion, %</th>' in html
+    assert '<th style="text-align:right;white-space:nowrap">conversion, %</th>' in html
     assert "11,989" not in html
 
 
