@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 
@@ -16,11 +17,17 @@ from kaianalytics.custody import contracts as contract_files
 from kaianalytics.errors import BuildFault, Refused
 from kaianalytics.policy.contract import Access, Contracts
 from kaianalytics.policy.views import StorePlan, store_plan, view_sql
-from kaianalytics.privacy.unit import StatisticsView
+from kaianalytics.privacy.unit import StatisticsView, WindowSpan
+from kaianalytics.privacy.windows import start_of
 from kaianalytics.warehouse import published
 from kaianalytics.warehouse.published import PublishedBuild
 
 ACCESS_LEVELS: tuple[Access, ...] = ("rows", "statistics")
+
+
+def window_id(first_day: date | str, span: WindowSpan) -> str:
+    """What the ledger calls a window of a population: the same window, whichever product has it."""
+    return f"{first_day}/{span}"
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,11 @@ class Serving:
         """The populations whose accounts a purpose's statistics are charged to."""
         views = self.statistics_views(purpose).values()
         return tuple(sorted({view.unit.population for view in views if view.unit}))
+
+    def newest_windows(self, purpose: str) -> tuple[str, ...]:
+        """The last window of each view of a purpose that has windows, by its id; each once."""
+        stated = (view.windows for view in self.statistics_views(purpose).values())
+        return tuple(dict.fromkeys(window_id(start_of(each.last, each.span), each.span) for each in stated if each))
 
     def population(self, purpose: str) -> str:
         """The first of them; Refused NO_STATISTICS where the purpose has none."""
