@@ -25,8 +25,8 @@ _DECIMAL = re.compile(r"[+-]?[0-9]*\.?[0-9]+([eE][+-]?[0-9]{1,4})?%?", re.ASCII)
 def statistics_request(body: Mapping[str, Any]) -> StatisticsRequest:
     """The request of a body.
 
-    Refused FIELD_UNKNOWN, FIELD_MISSING or FIELD_TYPE; QueryUnsupported PRICE_MISSING or PRICE_TWICE, or the name of the
-    number that is none.
+    Refused FIELD_UNKNOWN, FIELD_MISSING or FIELD_TYPE; QueryUnsupported PRICE_MISSING or PRICE_TWICE, or the name of
+    the number that is none.
     """
     given = {name: value for name, value in body.items() if value is not None}
     if unknown := sorted(set(given) - FIELDS):

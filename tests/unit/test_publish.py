@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,16 @@ def test_the_page_shows_results_and_provenance_without_code() -> None:
         assert shown in page
     assert "secret_source_text" not in page
     assert "weeks = 4" not in page
+
+
+def test_earlier_answers_are_named_each_with_the_snapshot_it_was_answered_on() -> None:
+    earlier = (("old+3", (4, 5)), ("older+0", (2,)))
+    page = render(EXECUTED, PASSPORT, replace(PROVENANCE, earlier=earlier), "Ad targeting")
+    footer = page[page.index('<footer class="kai">') :]
+    assert "releases 4, 5 as they were answered on snapshot old+3" in footer
+    assert "releases 2 as they were answered on snapshot older+0" in footer
+    assert "data as of 2026-11-01, beside earlier answers" in page
+    assert "earlier answers" not in render(EXECUTED, PASSPORT, PROVENANCE, "Ad targeting").lower()
 
 
 def test_the_page_runs_no_script_and_names_no_other_host() -> None:
