@@ -138,9 +138,9 @@ def _margin(made: Comparison, reach: float) -> str:
 
 
 def _result(made: Comparison) -> str:
-    assert made.value is not None
+    assert made.value is not None and made.interval is not None
     if made.kind == "ratio":
-        return rounded(made.value, _ratio_places(made))
+        return rounded(made.value, _reach_places(made.interval))
     return rounded(made.value * _scale(made), places((made.half_width or 0.0) * _scale(made)))
 
 
@@ -150,13 +150,12 @@ def _span(made: Comparison, interval: Interval | None) -> str:
         return "unbounded"
     if made.kind == "difference":
         return _margin(made, (interval[1] - interval[0]) / 2)
-    decimals = _ratio_places(made)
+    decimals = _reach_places(made.interval or interval)
     return f"{rounded(interval[0], decimals)} … {rounded(interval[1], decimals)}"
 
 
-def _ratio_places(made: Comparison) -> int:
-    assert made.interval is not None
-    return places((made.interval[1] - made.interval[0]) / 2)
+def _reach_places(interval: Interval) -> int:
+    return places((interval[1] - interval[0]) / 2)
 
 
 def _amount(made: Comparison) -> str:

@@ -28,6 +28,7 @@ FUNCTIONS = (
     "date_trunc(", "width_bucket(", "coalesce(", "nullif(", "greatest(", "least(", "abs(", "round(", "floor(", "ceil(",
 )  # fmt: skip
 _CELL = re.compile(r"\s*%%kai\b")
+_OTHER_CELL = re.compile(r"\s*%%")  # what it holds is another language's
 _ASKING = re.compile(r"\.(stats|sql|cost|accuracy)\(\s*$")
 _WORD = re.compile(r"[A-Za-z_]\w*$")
 _QUALIFIED = re.compile(r"[A-Za-z_]\w*\.$")
@@ -52,7 +53,7 @@ def place_of(code: str, cursor: int) -> Place | None:
         line, newline, sql = before.partition("\n")
         access = "rows" if "--rows" in code.partition("\n")[0] else "statistics"
         return Place(sql, after, access) if newline else Place(line, after, options=True)
-    opened = _opened_string(before)
+    opened = None if _OTHER_CELL.match(code) else _opened_string(before)
     if opened is None:
         return None
     call, start, quote = opened

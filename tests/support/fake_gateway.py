@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +197,7 @@ class FakeGateway:
         purpose = self._session(request)
         lines = (BudgetLine("account", "2", "0.002", "1.998"), BudgetLine("purpose", "0.5", "0.002", "0.498"))
         price = request.query_params.get("rho", "0.002")
-        left = int(0.498 // float(price))
+        left = int(Decimal("0.498") // Decimal(price))
         return JSONResponse(asdict(Budget("customers", purpose, lines, f"At ρ {price}: {left} more.", price, left)))
 
     async def _lease(self, request: Request) -> Response:
