@@ -44,6 +44,7 @@ from opendp.mod import enable_features
 from kaianalytics.errors import Fault
 from kaianalytics.privacy.loss import DELTA_UNITS, RHO_UNITS, PrivacyLoss
 from kaianalytics.privacy.plan import Cell, Exact, Noisy, Plan, Vector
+from kaianalytics.privacy.quantiles import Z95
 from kaianalytics.privacy.refusals import unsupported
 from kaianalytics.privacy.unit import root_up
 
@@ -55,7 +56,6 @@ CONFIDENCE = 0.95
 
 MechanismName = Literal["discrete Gaussian", "discrete Gaussian threshold", "noisy top-k"]
 
-_Z = 1.959964  # two-sided 95% of the Gaussian, rounded up
 _EXACT_ACCURACY_SCALE = 1_000.0  # OpenDP's exact accuracy takes time in proportion to the scale
 _NUDGES = 64
 _FAR = 2**61  # a threshold that nothing reaches: ρ does not depend on it
@@ -135,6 +135,13 @@ class Noise:
     def deviation(self) -> float:
         """The standard deviation of the noise in one number, in units of the measure; none is told for a top-k."""
         return 0.0 if self.setting.mechanism == "noisy top-k" else self.scale * float(self.setting.vector.step)
+
+    @property
+    def pull(self) -> float:
+        """A standard deviation for arithmetic with the Gaussian's z: not less than the discrete noise's 95% needs."""
+        if self.setting.mechanism == "noisy top-k":
+            return 0.0
+        return max(self.scale, (_accuracy(self.scale) - 1) / Z95) * float(self.setting.vector.step)
 
     @property
     def half_width(self) -> float:
@@ -301,7 +308,7 @@ def _float_up(distance: int) -> float:
 def _accuracy(scale: float) -> int:
     if scale <= _EXACT_ACCURACY_SCALE:
         return int(discrete_gaussian_scale_to_accuracy(scale, 1 - CONFIDENCE))
-    return math.ceil(_Z * scale) + 1
+    return math.ceil(Z95 * scale) + 1
 
 
 def _drawn(noise: Noise, vector: Sequence[int], places: Sequence[int]) -> tuple[int, ...]:

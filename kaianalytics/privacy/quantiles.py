@@ -52,9 +52,14 @@ class Leaves:
         """How many values there are, noisily."""
         return float(self.counts.sum())
 
+    @property
+    def total_deviation(self) -> float:
+        """The deviation of the noise in that."""
+        return self.deviation * float(np.sqrt(_spreads(self.shape).total))
+
     def quantile(self, fraction: float) -> Quantile | None:
         """The value below which this fraction lies; None where the noise could hide it anywhere."""
-        if self.total <= Z95 * self.deviation * np.sqrt(_spreads(self.shape).total):
+        if self.total <= Z95 * self.total_deviation:
             return None
         edges = np.concatenate([[0.0], np.cumsum(self.counts)])
         excess = edges - fraction * self.total  # zero at the quantile, but for the noise
@@ -83,10 +88,9 @@ def consistent(shape: Tree, counts: Numbers, deviation: float) -> Leaves:
 
 
 def expected_half_width(shape: Tree, fraction: float, deviation: float, rows: float) -> float:
-    """The half-width of a quantile of `rows` values that are spread evenly over the range, and a leaf."""
+    """The half-width of a quantile of `rows` values that are spread evenly over the range, wherever it falls."""
     width = float(shape.upper - shape.lower)
-    place = min(round(fraction * shape.leaves), shape.leaves)
-    share = (Z95 * deviation * float(_deviations(shape, fraction)[place]) + 1) / rows
+    share = (Z95 * deviation * float(_deviations(shape, fraction).max()) + 1) / rows
     return min(width * (share + 1 / shape.leaves), width)
 
 
