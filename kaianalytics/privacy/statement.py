@@ -1,244 +1,289 @@
-"""The SQL of a bounded aggregate: what the engine runs so that no unit adds more than its bounds to the exact figures.
+"""The SQL of a bounded question: what the engine runs so that no unit adds more than its bound to the exact figures.
 
-Laws, kept by construction: (1) rows without a unit and rows outside the declared keys are dropped first, so they use
-up nothing; (2) each value is clamped before it is cast, and missing or non-finite ones are left out, so that no value
-can raise an error; (3) per unit and cell, the rows counted and the values summed are capped; (4) per unit, the cells
-are capped, chosen by a fixed hash of the unit's own rows; (5) only whole numbers are added up. The text is built from
-expressions: a literal of the analyst is always a literal, and a name is always quoted.
+Laws, kept by construction: a unit's part is a function of its own rows; per unit, what is over the bound is cut as
+`forms` says and proves; rows outside the declared keys use up nothing of a unit's bound, but for those that the store
+itself numbers; only whole numbers are added up, so that no order of rows changes a digit.
 
-Expressions are built once and used once, so nothing is copied: a filter or a domain may hold thousands of literals.
+Two shapes. `direct`: rows are grouped by cell and no more. `per unit`: units that may be over the bound are found first
+(`heavy`: by a sum of sizes, which is never less than the norm); the rows of all others are grouped by cell as they are,
+and only the heavy units' rows are grouped by unit and cut. Which units are looked at changes nothing in the result.
+
+Declared keys are tested after grouping, where there are few rows left to test; the test hangs on COUNT(*) so that the
+engine can't move it back before the grouping, where it was measured to cost as much as all the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import date, datetime
-from decimal import Decimal
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import isqrt
 
-from sqlglot import exp
-
-from kaianalytics.privacy.predicate import (
-    All,
-    Comparison,
-    Constant,
-    Flag,
-    LiteralValue,
-    Membership,
-    Missing,
-    Not,
-    Operator,
-    Pattern,
-    Predicate,
-    Some,
-)
+from kaianalytics.privacy.forms import Bounding
+from kaianalytics.privacy.counting import Part
+from kaianalytics.privacy.plan import TOTAL_LIMIT, Cell, Statement
 from kaianalytics.privacy.query import StatisticsQuery
-from kaianalytics.privacy.unit import KeyValue, StatisticsColumn, ValueBounds
+from kaianalytics.privacy.rows import Rows, double, literal, rows_of
+from kaianalytics.privacy.unit import KeyValue
+from kaianalytics.privacy.windows import WindowsRead
 
-TOTAL_LIMIT = 2**62
-
-_UNIT = "u"
-_COMPARE: dict[Operator, type[exp.Binary]] = {
-    "=": exp.EQ,
-    "<>": exp.NEQ,
-    "<": exp.LT,
-    "<=": exp.LTE,
-    ">": exp.GT,
-    ">=": exp.GTE,
-    "is distinct from": exp.NullSafeNEQ,
-    "is not distinct from": exp.NullSafeEQ,
-}
+SAFETY = 1 - 2.0**-40  # more than what rounding can add: see `forms`
+SQUARED = isqrt(2**63 - 1)  # what is squared fits 64 bits; no part of a vector that is kept comes near
 
 
-def bounded_statement(query: StatisticsQuery, key_values: Sequence[Sequence[KeyValue]], *, cap_cells: bool) -> str:
-    """The one statement that answers the query exactly within its bounds.
-
-    Its columns are the keys (k0, k1, …) and a BIGINT per aggregate (a0, a1, …), both in the order of the SELECT;
-    present cells only. `key_values` are the values that each key may take; `cap_cells` says whether (4) is needed.
-    """
-    parts = _per_unit_and_cell(query, _admitted_rows(query, key_values))
-    if cap_cells:
-        parts = _capped_cells(query, parts)
-    return _over_units(query, parts).sql(dialect="duckdb", copy=False)
-
-
-def _admitted_rows(query: StatisticsQuery, key_values: Sequence[Sequence[KeyValue]]) -> exp.Select:
-    source = exp.alias_(exp.table_(query.view.name, quoted=True), "t", table=True)
-    columns = [exp.alias_(_source(query.view.unit.column), _UNIT)]
-    columns += [exp.alias_(_source(key.column), f"k{i}") for i, key in enumerate(query.keys)]
-    columns += [exp.alias_(_steps(column), f"v{i}") for i, column in _summed(query)]
-    filters = [_present(_source(query.view.unit.column))]
-    filters += [_among(key.column, values) for key, values in zip(query.keys, key_values, strict=True)]
-    filters += [] if query.where is None else [_filter(query.where)]
-    return exp.select(*columns).from_(source).where(exp.and_(*filters, copy=False), copy=False)
+def statements_of(
+    query: StatisticsQuery, bounding: Bounding, cells: tuple[Cell, ...] | None, read: WindowsRead | None, first: int = 0
+) -> tuple[Statement, ...]:
+    """The statements that count all parts: those with one number per cell together, led by part `first`, others alone."""
+    keys = [_values_of(query, cells, place) for place in range(len(query.keys))]
+    plain = sorted((part for part in bounding.parts if not part.item), key=lambda part: part.measure != first)
+    together = [tuple(plain)] if plain else []
+    alone = [(part,) for part in bounding.parts if part.item]
+    writers = [_Writer(query, bounding, parts, keys, read) for parts in (*together, *alone)]
+    return tuple(Statement(w.sql(), tuple(part.measure for part in w.parts), w.parts[0].item) for w in writers)
 
 
-def _per_unit_and_cell(query: StatisticsQuery, rows: exp.Select) -> exp.Select:
-    keys = _key_columns(query)
-    figures = [exp.alias_(_capped(query, i), f"a{i}") for i in range(len(query.aggregates))]
-    grouped = exp.select(exp.column(_UNIT), *keys, *figures).from_(rows.subquery("r", copy=False), copy=False)
-    return grouped.group_by(exp.column(_UNIT), *keys, copy=False)
+def _values_of(query: StatisticsQuery, cells: tuple[Cell, ...] | None, place: int) -> Sequence[KeyValue] | None:
+    """The values that a key can take, in public; None where nobody knows."""
+    return query.keys[place].domain if cells is None else tuple(dict.fromkeys(cell[place] for cell in cells))
 
 
-def _capped_cells(query: StatisticsQuery, parts: exp.Select) -> exp.Select:
-    keys = _key_columns(query)
-    order = exp.Order(expressions=[_hash(query), *keys])
-    rank = exp.Window(this=exp.RowNumber(), partition_by=[exp.column(_UNIT)], order=order)
-    kept = exp.LTE(this=rank, expression=_number(query.view.contribution.groups))
-    figures = [exp.column(f"a{i}") for i in range(len(query.aggregates))]
-    return exp.select(*keys, *figures).from_(parts.subquery("c", copy=False), copy=False).qualify(kept, copy=False)
+def limited(value: str, low: int, high: int) -> str:
+    """A whole number between two, which every number of any size can be made."""
+    return f"CAST(GREATEST(LEAST({value}, {high}), {low}) AS BIGINT)"
 
 
-def _over_units(query: StatisticsQuery, parts: exp.Select) -> exp.Select:
-    keys = _key_columns(query)
-    figures = []
-    for i in range(len(query.aggregates)):
-        # 2³¹ units stay below the limit, which is proved beforehand; the clamp makes the cast total for any number.
-        total = _clamp(_zero_if_none(exp.Sum(this=exp.column(f"a{i}"))), -TOTAL_LIMIT, TOTAL_LIMIT)
-        figures.append(exp.alias_(exp.cast(total, "BIGINT"), f"a{i}"))
-    summed = exp.select(*keys, *figures).from_(parts.subquery("b", copy=False), copy=False)
-    return summed.group_by(*keys, copy=False) if keys else summed
+def domain_test(query: StatisticsQuery, keys: Sequence[Sequence[KeyValue] | None]) -> str:
+    """Whether a cell's keys are among the declared ones; empty where there is nothing to test."""
+    tests = [_among(query, place, values) for place, values in enumerate(keys) if values is not None]
+    return " AND ".join(tests)
 
 
-def _capped(query: StatisticsQuery, i: int) -> exp.Expr:
-    rows = query.view.contribution.rows_per_group
-    column = dict(_summed(query)).get(i)
-    if column is None:
-        return _call("LEAST", exp.Count(this=exp.Star()), _number(rows))
-    low, high = sum_limits(_bounds(column), rows)
-    return exp.cast(_clamp(_zero_if_none(exp.Sum(this=exp.column(f"v{i}"))), low, high), "BIGINT")
+def _among(query: StatisticsQuery, place: int, values: Sequence[KeyValue]) -> str:
+    kind = query.keys[place].expression.type
+    listed = ", ".join(literal(value, kind) for value in values if value is not None)
+    tests = [f"k{place} IN ({listed})"] if listed else []
+    tests += [f"k{place} IS NULL"] if None in values else []
+    return f"({' OR '.join(tests)})"
 
 
-def sum_limits(bounds: ValueBounds, rows: int) -> tuple[int, int]:
-    """Between which numbers of steps one unit's sum in one cell lies: that of no row, or of up to `rows` rows."""
-    return rows * min(bounds.lower_steps, 0), rows * max(bounds.upper_steps, 0)
+@dataclass(frozen=True)
+class _Writer:
+    """Writes one statement for some parts: all with one number per cell, or one with several."""
+
+    query: StatisticsQuery
+    bounding: Bounding
+    parts: tuple[Part, ...]
+    domains: Sequence[Sequence[KeyValue] | None]
+    read: WindowsRead | None
+
+    def sql(self) -> str:
+        """The statement."""
+        source = self._numbered(rows_of(self.query, self.parts, self.read, self._rank))
+        if self.bounding.way == "direct":
+            return self._totals(f"({source.sql}) AS r", source, final=True)
+        # One table is quicker read thrice than kept; a join is not.
+        kept = "MATERIALIZED" if self.query.source.joins else "NOT MATERIALIZED"
+        tables = [f"r AS {kept} ({source.sql})", f"heavy AS MATERIALIZED ({self._heavy(source)})"]
+        tables += [f"p AS MATERIALIZED ({self._parts(source)})"] if self.bounding.form.kind != "rows" else []
+        light = self._totals("(SELECT * FROM r ANTI JOIN heavy USING (u)) AS l", source)
+        cut = {"rows": self._cut_rows, "norm": self._cut_norm, "groups": self._cut_groups}[self.bounding.form.kind]
+        both = f"({light} UNION ALL {cut(source)}) AS b"
+        return f"WITH {', '.join(tables)} {self._summed(both, source)}"
+
+    # --- names
+
+    @property
+    def _rank(self) -> int | None:
+        return self.bounding.form.rows if self.bounding.rank else None
+
+    @property
+    def _domain(self) -> str:
+        test = domain_test(self.query, self.domains)
+        return f" HAVING CASE WHEN COUNT(*) > 0 THEN {test} END" if test else ""
+
+    def _numbered(self, rows: Rows) -> Rows:
+        """The rows; where a cell has several numbers, only rows that count, with the place `item` of their number."""
+        (part, *_) = self.parts
+        if not part.item:
+            return rows
+        value, condition = rows.values[part.measure], rows.conditions.get(part.measure)
+        columns, joined, tests = (*rows.units, *rows.keys, f"{value} AS item"), "", [f"{value} IS NOT NULL"]
+        if part.kind == "top":
+            columns, tests = (*rows.units, *rows.keys, "item"), []
+            joined = f" INNER JOIN {self._places(part)} AS d(value, item) ON {value} IS NOT DISTINCT FROM value"
+        tests += [condition] if condition else []
+        where = f" WHERE {' AND '.join(tests)}" if tests else ""
+        sql = f"SELECT {', '.join(columns)} FROM ({rows.sql}) AS i{joined}{where}"
+        return Rows(sql, (*rows.keys, "item"), rows.units, {}, {})
+
+    def _places(self, part: Part) -> str:
+        measure = self.query.measures[part.measure]
+        assert measure.expression is not None  # a top counts the values of one
+        kind = measure.expression.type
+        return f"(VALUES {', '.join(f'({literal(value, kind)}, {i})' for i, value in enumerate(measure.domain))})"
+
+    # --- totals of rows
+
+    def _totals(self, source: str, rows: Rows, *, final: bool = False) -> str:
+        """Each cell's totals over rows as they are."""
+        totals = [self._total(part, rows) for part in self.parts]
+        if final:
+            totals = [limited(total, -TOTAL_LIMIT, TOTAL_LIMIT) for total in totals]
+        return f"SELECT {_columns(rows.keys, self._named(totals))} FROM {source}{_grouped(rows.keys)}{self._domain}"
+
+    def _total(self, part: Part, rows: Rows) -> str:
+        """A part of a group of rows, in steps."""
+        where = _filter(rows, part)
+        match part.kind:
+            case "sum":
+                x = rows.values[part.measure]
+                total = _times(part.scale, f"COALESCE(SUM({x}){where}, 0)")
+                return f"{total} - {part.centre} * COUNT({x}){where}" if part.centre else total
+            case "units":
+                return _times(part.scale, f"COUNT(DISTINCT u){where}")
+            case _:
+                return _times(part.scale, f"COUNT(*){where}")
+
+    def _summed(self, source: str, rows: Rows) -> str:
+        totals = [limited(f"COALESCE(SUM(v{i}), 0)", -TOTAL_LIMIT, TOTAL_LIMIT) for i in range(len(self.parts))]
+        return f"SELECT {_columns(rows.keys, self._named(totals))} FROM {source}{_grouped(rows.keys)}"
+
+    def _named(self, values: Iterable[str]) -> tuple[str, ...]:
+        return tuple(f"{value} AS v{i}" for i, value in enumerate(values))
+
+    # --- units that may be over the bound
+
+    def _heavy(self, rows: Rows) -> str:
+        over = " OR ".join(dict.fromkeys(self._over(part, rows) for part in self.parts if self._decides(part)))
+        found = f"SELECT u FROM r GROUP BY {', '.join(rows.units)} HAVING {over}"
+        return f"SELECT DISTINCT u FROM ({found}) AS h" if len(rows.units) > 1 else found
+
+    def _decides(self, part: Part) -> bool:
+        return self.bounding.form.kind != "norm" or part.weigher is None
+
+    def _over(self, part: Part, rows: Rows) -> str:
+        """True of each unit whose part is over its bound, and false of most others."""
+        form = self.bounding.form
+        if form.kind != "norm":
+            enough = [form.rows or 0, form.groups or 0] if self.bounding.choosing else [form.rows or 0]
+            return f"COUNT(*) > {min(enough)}"
+        norm, where = self.bounding.norms[part.measure], _filter(rows, part)
+        if part.kind == "units":
+            return f"COUNT(*){where} > {norm**2 // part.scale**2}"
+        if part.kind != "sum":
+            return f"COUNT(*){where} > {norm // part.scale}"
+        size = _times(part.scale, rows.values[part.measure])
+        return f"SUM(ABS({size}{f' - {part.centre}' if part.centre else ''})){where} > {norm}"
+
+    def _parts(self, rows: Rows) -> str:
+        """What each heavy unit adds to each cell."""
+        parts = self._named(self._part(part, rows) for part in self.parts)
+        grouped = (*rows.units, *rows.keys)
+        source = "(SELECT * FROM r SEMI JOIN heavy USING (u)) AS q"
+        return f"SELECT {_columns(grouped, parts)} FROM {source}{_grouped(grouped)}{self._domain}"
+
+    def _part(self, part: Part, rows: Rows) -> str:
+        rows_in_cell, total = f"COUNT(*){_filter(rows, part)}", self._total(part, rows)
+        if part.kind == "units":
+            return f"CASE WHEN {rows_in_cell} > 0 THEN {part.scale} ELSE 0 END"
+        if self.bounding.form.kind == "groups" and not part.item:
+            return self._capped(part, rows, total)
+        if part.kind != "sum":
+            return total
+        limit = SQUARED if part.weigher is None else TOTAL_LIMIT
+        return limited(total, -limit, limit)
+
+    # --- what is cut, by form
+
+    def _cut_rows(self, rows: Rows) -> str:
+        order = ", ".join((_hash((*rows.units, *rows.contents)), *rows.contents))
+        place = f"ROW_NUMBER() OVER (PARTITION BY {', '.join(rows.units)} ORDER BY {order}) AS place"
+        test = domain_test(self.query, self.domains)
+        ranked = f"SELECT *, {place} FROM r SEMI JOIN heavy USING (u){f' WHERE {test}' if test else ''}"
+        kept = f"(SELECT * FROM ({ranked}) AS n WHERE place <= {self.bounding.form.rows}) AS q"
+        totals = self._named(self._total(part, rows) for part in self.parts)
+        return f"SELECT {_columns(rows.keys, totals)} FROM {kept}{_grouped(rows.keys)}"
+
+    def _cut_norm(self, rows: Rows) -> str:
+        units, over = ", ".join(rows.units), "p"
+        owned = [i for i, part in enumerate(self.parts) if part.weigher is None]
+        if self.parts[0].kind == "tree":
+            over = f"(SELECT {units}, {_columns(rows.keys[:-1], ('SUM(v0) AS v0',))} FROM p"
+            over += f"{_grouped((*rows.units, *rows.keys[:-1]))}) AS t"
+        norms = ", ".join(f"SUM(CAST(v{i} AS HUGEINT) * v{i}) AS n{i}" for i in owned)
+        source = f"p INNER JOIN (SELECT {units}, {norms} FROM {over} GROUP BY {units}) AS m USING ({units})"
+        return self._over_units(rows, [self._scaled(i) for i in range(len(self.parts))], source)
+
+    def _scaled(self, i: int) -> str:
+        part = self.parts[i]
+        by = i if part.weigher is None else [other.measure for other in self.parts].index(part.weigher)
+        norm = self.bounding.norms[part.measure]
+        factor = f"({double(norm * SAFETY)} / SQRT(CAST(n{by} AS DOUBLE)))"
+        return f"CASE WHEN n{by} <= {norm**2} THEN v{i} ELSE CAST(TRUNC(v{i} * {factor}) AS BIGINT) END"
+
+    def _cut_groups(self, rows: Rows) -> str:
+        item, form = self.parts[0].item, self.bounding.form
+        keys = rows.keys[:-1] if item else rows.keys
+        columns = [f"SUM(v0) OVER (PARTITION BY {', '.join((*rows.units, *keys))}) AS n"] if item else []
+        if self.bounding.choosing:
+            order = ", ".join((_hash((*rows.units, *keys)), *keys))
+            columns.append(f"DENSE_RANK() OVER (PARTITION BY {', '.join(rows.units)} ORDER BY {order}) AS place")
+        chosen = f" WHERE place <= {form.groups}" if self.bounding.choosing else ""
+        source = f"(SELECT * FROM (SELECT {', '.join(('*', *columns))} FROM p) AS n{chosen}) AS q" if columns else "p"
+        values = [f"v{i}" for i in range(len(self.parts))]
+        if item:
+            most = (form.rows or 0) * self.parts[0].scale
+            values = [f"CASE WHEN n <= {most} THEN v0 ELSE {_shrunk('v0', most, 'n')} END"]
+        return self._over_units(rows, values, source)
+
+    def _capped(self, part: Part, rows: Rows, total: str) -> str:
+        most = self.bounding.form.rows or 0
+        if part.kind != "sum":
+            return f"LEAST({total}, {most * part.scale})"
+        if part.weigher is None:
+            return limited(total, most * part.least, most * part.greatest)
+        count = f"COUNT(*){_filter(rows, self.bounding.parts[part.weigher])}"
+        whole = limited(total, most * part.least, most * part.greatest)
+        return f"CASE WHEN {count} <= {most} THEN {whole} ELSE {_shrunk(total, most, count)} END"
+
+    def _over_units(self, rows: Rows, values: Sequence[str], source: str) -> str:
+        """The values summed over units; a customer that is several units counts once among distinct ones."""
+        named, keys = self._named(f"SUM({value})" for value in values), rows.keys
+        if not (self.read and self.read.many and any(part.kind == "units" for part in self.parts)):
+            return f"SELECT {_columns(keys, named)} FROM {source}{_grouped(keys)}"
+        most = [f"{'MAX' if p.kind == 'units' else 'SUM'}({v})" for p, v in zip(self.parts, values, strict=True)]
+        customers = f"SELECT {_columns(('u', *keys), self._named(most))} FROM {source}{_grouped(('u', *keys))}"
+        again = self._named(f"SUM(v{i})" for i in range(len(values)))
+        return f"SELECT {_columns(keys, again)} FROM ({customers}) AS o{_grouped(keys)}"
 
 
-def _steps(column: StatisticsColumn) -> exp.Expr:
-    """One row's value in whole steps, clamped; NULL, which no sum counts, where it is missing or not finite."""
-    bounds = _bounds(column)
-    low, high = bounds.lower_steps, bounds.upper_steps
-    if column.type != "number" and bounds.step == 1:
-        value = exp.cast(_source(column.name), "INTEGER") if column.type == "boolean" else _source(column.name)
-        return _where_present(column, exp.cast(_clamp(value, low, high), "BIGINT"))
-    inside = _call("GREATEST", _call("LEAST", _double(column), _as_double(bounds.upper)), _as_double(bounds.lower))
-    steps = exp.Round(this=exp.Div(this=inside, expression=_as_double(bounds.step)))
-    # The clamp on whole numbers is the one that counts: the one before keeps the cast from failing.
-    return _where_present(column, _clamp(exp.cast(steps, "BIGINT"), low, high))
+# --- texts
 
 
-def _where_present(column: StatisticsColumn, value: exp.Expr) -> exp.Expr:
-    present = _present(_source(column.name))
-    if column.type == "number":
-        present = exp.and_(present, _call("ISFINITE", _double(column)))
-    return exp.case().when(present, value)
+def _filter(rows: Rows, part: Part) -> str:
+    condition = rows.conditions.get(part.measure)
+    return f" FILTER (WHERE {condition})" if condition else ""
 
 
-def _hash(query: StatisticsQuery) -> exp.Expr:
-    """A fixed, evenly spread rank of one unit's cells, from the unit and the cell alone."""
-    text: exp.Expr = exp.cast(exp.column(_UNIT), "VARCHAR")
-    for key in _key_columns(query):
-        shown = exp.DPipe(this=exp.Literal.string("="), expression=exp.cast(key, "VARCHAR"))
-        part = exp.Coalesce(this=shown, expressions=[exp.Literal.string("")])
-        text = exp.DPipe(this=exp.DPipe(this=text, expression=exp.Literal.string("|")), expression=part)
-    return exp.MD5(this=text)
+def _times(scale: int, value: str) -> str:
+    return value if scale == 1 else f"{scale} * {value}"
 
 
-def _filter(predicate: Predicate) -> exp.Expr:
-    match predicate:
-        case Not(child):
-            return exp.not_(exp.paren(_filter(child), copy=False), copy=False)
-        case All(children):
-            return exp.and_(*(exp.paren(_filter(child), copy=False) for child in children), copy=False)
-        case Some(children):
-            return exp.or_(*(exp.paren(_filter(child), copy=False) for child in children), copy=False)
-        case Constant(value):
-            return exp.Boolean(this=value)
-        case Flag(column):
-            return _source(column)
-        case Missing(column):
-            return exp.Is(this=_source(column), expression=exp.null())
-        case Pattern(column, pattern):
-            return exp.Like(this=_source(column), expression=exp.Literal.string(pattern))
-        case Membership(column, values):
-            return exp.In(this=_compared(column, values[0]), expressions=[_literal(value) for value in values])
-        case Comparison(column, operator, value):
-            return _COMPARE[operator](this=_compared(column, value), expression=_literal(value))
+def _shrunk(value: str, most: int, count: str) -> str:
+    factor = f"({double(most * SAFETY)} / {count})"
+    return f"CAST(TRUNC(CAST({value} AS DOUBLE) * {factor}) AS BIGINT)"
 
 
-def _among(column: str, values: Sequence[KeyValue]) -> exp.Expr:
-    listed = [_literal(value) for value in values if value is not None]
-    choices = [exp.In(this=_source(column), expressions=listed)] if listed else []
-    missing = [exp.Is(this=_source(column), expression=exp.null())] if None in values else []
-    return exp.paren(exp.or_(*choices, *missing, copy=False), copy=False)
+def _columns(*lists: Sequence[str]) -> str:
+    return ", ".join(column for columns in lists for column in columns)
 
 
-def _literal(value: LiteralValue) -> exp.Expr:
-    match value:
-        case bool():
-            return exp.Boolean(this=value)
-        case int():
-            return _text_cast(str(value), exp.DataType.Type.BIGINT)
-        case Decimal():
-            return _as_double(value)
-        case datetime():
-            return _text_cast(value.isoformat(sep=" "), exp.DataType.Type.TIMESTAMP)
-        case date():
-            return _text_cast(value.isoformat(), exp.DataType.Type.DATE)
-        case str():
-            return exp.Literal.string(value)
+def _grouped(columns: Sequence[str]) -> str:
+    return f" GROUP BY {', '.join(columns)}" if columns else ""
 
 
-def _compared(column: str, value: LiteralValue) -> exp.Expr:
-    # A number may be stored as DECIMAL or DOUBLE; every one of either is a double, so this cast can't fail.
-    return exp.cast(_source(column), "DOUBLE") if isinstance(value, Decimal) else _source(column)
-
-
-def _summed(query: StatisticsQuery) -> list[tuple[int, StatisticsColumn]]:
-    named = [(i, aggregate.column) for i, aggregate in enumerate(query.aggregates)]
-    return [(i, query.view.columns[name]) for i, name in named if name is not None]
-
-
-def _key_columns(query: StatisticsQuery) -> list[exp.Column]:
-    return [exp.column(f"k{i}") for i in range(len(query.keys))]
-
-
-def _bounds(column: StatisticsColumn) -> ValueBounds:
-    assert column.bounds is not None  # checked when the query was born
-    return column.bounds
-
-
-def _source(name: str) -> exp.Column:
-    return exp.column(name, table="t", quoted=True)
-
-
-def _double(column: StatisticsColumn) -> exp.Expr:
-    return exp.cast(_source(column.name), "DOUBLE")
-
-
-def _as_double(value: Decimal) -> exp.Expr:
-    return _text_cast(str(value), exp.DataType.Type.DOUBLE)
-
-
-def _text_cast(text: str, to: exp.DType) -> exp.Expr:
-    return exp.Cast(this=exp.Literal.string(text), to=exp.DataType(this=to))
-
-
-def _number(value: int) -> exp.Expr:
-    return exp.Literal.number(value)
-
-
-def _present(expression: exp.Expr) -> exp.Expr:
-    return exp.not_(exp.Is(this=expression, expression=exp.null()))
-
-
-def _clamp(value: exp.Expr, low: int, high: int) -> exp.Expr:
-    return _call("GREATEST", _call("LEAST", value, _number(high)), _number(low))
-
-
-def _zero_if_none(value: exp.Expr) -> exp.Expr:
-    # Before any clamp: to GREATEST and LEAST a NULL is no value at all, and the other side would be the answer.
-    return exp.Coalesce(this=value, expressions=[_number(0)])
-
-
-def _call(name: str, *arguments: exp.Expr) -> exp.Expr:
-    return exp.Anonymous(this=name, expressions=list(arguments))
+def _hash(columns: Sequence[str]) -> str:
+    """A fixed, evenly spread order, from what one unit's own rows hold."""
+    parts = [f"COALESCE('=' || CAST({column} AS VARCHAR), '')" for column in columns]
+    text = " || '|' || ".join(parts)
+    return f"MD5({text})"

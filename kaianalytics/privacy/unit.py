@@ -140,18 +140,20 @@ Quantiles = tuple[tuple[Decimal, Decimal], ...]  # (share of units, at most this
 class Profile:
     """How rows and values spread over units, known in public: declared by a contract, or found by a paid release.
 
-    `rows` says how many rows a unit has; `totals[column]` what the absolute values of its rows add up to. It decides
-    which bounds are chosen, and nothing of what they guarantee.
+    `rows` says how many rows a unit has; `totals[column]` what the absolute values of its rows add up to; `norms[i]`,
+    known for one question alone, how long the vector of its part in measure i is. A profile decides which bounds are
+    chosen, and nothing of what they guarantee.
     """
 
     units: int
     rows: Quantiles = ()
     totals: Mapping[str, Quantiles] = field(default_factory=dict)
+    norms: Mapping[int, Quantiles] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.units < 1:
             raise ValueError("a profile counts its units")
-        for points in (self.rows, *self.totals.values()):
+        for points in (self.rows, *self.totals.values(), *self.norms.values()):
             rising = all(one[0] < two[0] and one[1] <= two[1] for one, two in zip(points, points[1:], strict=False))
             if points and not (rising and points[0][0] > 0 and points[0][1] >= 0 and points[-1][0] == 1):
                 raise ValueError("a profile's quantiles rise to the share 1")

@@ -1,0 +1,286 @@
+"""Which form of bounding a question gets: the asked one, else the one with the least predicted error.
+
+Laws: the choice is made from public facts alone (the contract, the bounds asked for, the asked loss, a profile), before
+data is read; whatever is chosen, the noise follows from what it proves (`forms`). Without a profile nothing is cut
+below the contract's limit. Of forms that are predicted to be as exact the cheapest to run is taken, and of dear ones
+the norm before the groups: what groups × rows let pass never has a longer vector than their sensitivity.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+
+from kaianalytics.errors import QueryUnsupported
+from kaianalytics.privacy.asked import BoundsAsked
+from kaianalytics.privacy.expression import ColumnOf
+from kaianalytics.privacy.forms import Bounding, norm_steps, sensitivities, touched
+from kaianalytics.privacy.loss import PrivacyLoss
+from kaianalytics.privacy.counting import Part, parts_of
+from kaianalytics.privacy.plan import Form
+from kaianalytics.privacy.pre_aggregates import stored_for
+from kaianalytics.privacy.predicting import bounds_below, error, excess, mean
+from kaianalytics.privacy.query import Measure, StatisticsQuery
+from kaianalytics.privacy.refusals import unsupported
+from kaianalytics.privacy.unit import ContributionBounds, PreAggregate, Profile, Quantiles, StatisticsView, root_up
+
+_EQUAL = 0.02  # errors that differ by so much are as good as equal
+_MANY = 10**9  # cells, where nobody knows how many
+_COSTS = {"stored": 0, "whole": 1, "rows": 2, "norm": 3, "groups": 4}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the choice is made from."""
+
+    query: StatisticsQuery
+    cells: int | None
+    asked: BoundsAsked
+    loss: PrivacyLoss | None
+    profile: Profile | None
+
+    @property
+    def view(self) -> StatisticsView:
+        """The view whose bounds hold."""
+        return self.query.source.view
+
+    @property
+    def contribution(self) -> ContributionBounds:
+        """How much one unit may add."""
+        contribution = self.view.contribution
+        assert contribution is not None  # a view about units has bounds
+        return contribution
+
+    @property
+    def limit(self) -> int:
+        """The L2 limit of row counts over the cells."""
+        return self.contribution.l2(_MANY if self.cells is None else self.cells)
+
+    @property
+    def stored_rows(self) -> int | None:
+        """How many rows of a unit there can be at most, for the store holds no more."""
+        return None if self.query.source.multiplies else self.contribution.rows
+
+    @property
+    def rho(self) -> float | None:
+        """The ρ of one vector, where a loss is asked for."""
+        return None if self.loss is None else float(self.loss.rho) / len(self.query.measures)
+
+
+def choose(facts: Facts) -> Bounding:
+    """The asked form, or the best of all; QueryUnsupported where none fits: BOUNDS_LOOSER, _FORM, _TOO_WIDE."""
+    if facts.asked.named:
+        return _asked(facts)
+    choices = _fitting(facts)
+    scores = [_score(facts, bounding) for bounding in choices]
+    good = min(scores) + _EQUAL * len(facts.query.measures)
+    return min((b for b, score in zip(choices, scores, strict=True) if score <= good), key=_cost)
+
+
+def _cost(bounding: Bounding) -> int:
+    chosen = 10 if bounding.choosing or (bounding.form.kind == "rows" and bounding.way == "per unit") else 0
+    return chosen + _COSTS["stored" if bounding.way == "stored" else bounding.form.kind]
+
+
+# --- candidates
+
+
+def _fitting(facts: Facts) -> list[Bounding]:
+    """The candidates whose totals can be counted exactly; refused where none can."""
+    found, refusals = [], []
+    for candidate in _candidates(facts):
+        try:
+            found.append(candidate())
+        except QueryUnsupported as refusal:
+            refusals.append(refusal)
+    if not found:
+        raise refusals[0]
+    return found
+
+
+def _candidates(facts: Facts) -> Iterator[Callable[[], Bounding]]:
+    groups, q, rows = facts.contribution.groups, facts.contribution.rows_per_group, facts.contribution.rows
+    if stored := stored_for(facts.query):
+        yield partial(_stored_form, facts, stored)
+    if _units_alone(facts):
+        yield partial(_units_form, facts)
+    if rows is not None:
+        yield from (partial(rows_form, facts, bound) for bound in _row_bounds(facts, rows))
+    if groups is not None and q is not None:
+        yield partial(groups_form, facts, groups, q)
+    if facts.cells is not None:
+        yield lambda: norm_form(facts, tuple(_best_reach(facts, i) for i in range(len(facts.query.measures))))
+
+
+def _stored_form(facts: Facts, stored: PreAggregate) -> Bounding:
+    parts = parts_of(facts.query, facts.cells, _all(facts, facts.limit))
+    return Bounding(Form("whole"), parts, facts.cells, "stored", stored=stored)
+
+
+def _units_form(facts: Facts) -> Bounding:
+    return Bounding(Form("whole"), parts_of(facts.query, facts.cells, _all(facts, 1)), facts.cells, "direct")
+
+
+def rows_form(facts: Facts, rows: int) -> Bounding:
+    """At most so many rows of each unit: as stored, by the stored rank, or by a rank that the engine makes."""
+    parts = parts_of(facts.query, facts.cells, _all(facts, rows))
+    if facts.stored_rows is not None and rows >= facts.stored_rows:
+        return Bounding(Form("whole", rows=facts.stored_rows), parts, facts.cells, "direct")
+    numbered = bool(facts.view.rank) and not facts.query.source.multiplies
+    return Bounding(Form("rows", rows=rows), parts, facts.cells, "direct" if numbered else "per unit", rank=numbered)
+
+
+def groups_form(facts: Facts, groups: int, rows: int) -> Bounding:
+    """At most so many cells of each unit, and so many rows in each."""
+    reach = root_up(rows**2 * touched(facts.cells, groups))
+    parts = parts_of(facts.query, facts.cells, _all(facts, reach), fine=tuple(map(_scaled, facts.query.measures)))
+    return Bounding(Form("groups", groups, rows), parts, facts.cells, "per unit")
+
+
+def norm_form(facts: Facts, reach: tuple[Fraction, ...]) -> Bounding:
+    """Each unit's vector scaled down to a norm: `reach` rows of the largest value, by measure."""
+    parts = parts_of(facts.query, facts.cells, reach, fine=(True,) * len(reach))
+    norms = tuple(max(1, math.floor(far * part.most)) for far, part in zip(reach, parts, strict=True))
+    shared = tuple(norms[place if part.weigher is None else part.weigher] for place, part in enumerate(parts))
+    return Bounding(Form("norm"), parts, facts.cells, "per unit", norms=shared)
+
+
+def _units_alone(facts: Facts) -> bool:
+    """Whether a unit counts once in each cell, and may be in all of them."""
+    limits = (facts.contribution.groups, facts.contribution.rows)
+    alone = all(measure.kind == "units" for measure in facts.query.measures)
+    return alone and facts.cells is not None and touched(facts.cells, *limits) == facts.cells
+
+
+def _scaled(measure: Measure) -> bool:
+    """Whether a unit's part is scaled down in each cell, rather than capped."""
+    return measure.weighed_by is not None or measure.kind in ("tree", "histogram", "top")
+
+
+def _all(facts: Facts, reach: int) -> tuple[Fraction, ...]:
+    return (Fraction(reach),) * len(facts.query.measures)
+
+
+# --- asked bounds
+
+
+def _asked(facts: Facts) -> Bounding:
+    asked, contract = facts.asked, facts.contribution
+    if asked.rows is not None:
+        _check("rows", asked.rows, facts.limit if contract.rows is None else contract.rows)
+        return rows_form(facts, asked.rows)
+    if asked.groups is not None and asked.rows_per_group is not None:
+        _check_groups(facts, asked.groups, asked.rows_per_group)
+        return groups_form(facts, asked.groups, asked.rows_per_group)
+    assert asked.norm is not None  # `named` says so
+    if facts.cells is None:
+        raise unsupported("BOUNDS_FORM", form="their norm")
+    _check("norm", Fraction(asked.norm), facts.limit)
+    measures = range(len(facts.query.measures))
+    return norm_form(facts, tuple(min(Fraction(asked.norm), _limit_of(facts, place)) for place in measures))
+
+
+def _check_groups(facts: Facts, groups: int, rows: int) -> None:
+    contract = facts.contribution
+    if contract.groups is None or contract.rows_per_group is None:
+        _check("groups and rows per group", root_up(rows**2 * touched(facts.cells, groups)), facts.limit)
+        return
+    _check("groups", groups, contract.groups)
+    _check("rows per group", rows, contract.rows_per_group)
+
+
+def _check(name: str, asked: Fraction | int, limit: int) -> None:
+    if asked > limit:
+        raise unsupported("BOUNDS_LOOSER", asked=name, limit=str(limit))
+
+
+# --- predicted errors
+
+
+def _row_bounds(facts: Facts, limit: int) -> list[int]:
+    """Bounds on a unit's rows to try; below the limit only where a profile says what they would cut."""
+    if facts.rho is None or facts.profile is None or not facts.profile.rows:
+        return [limit]
+    return sorted({math.ceil(bound) for bound in bounds_below(limit, 1)}, reverse=True)
+
+
+def _limit_of(facts: Facts, place: int) -> Fraction:
+    """The contract's limit of a measure's norm, in rows of its largest value."""
+    if facts.query.measures[place].kind == "units":
+        cells = touched(facts.cells, facts.contribution.groups, facts.contribution.rows)
+        return Fraction(norm_steps(cells, 1000), 1000)
+    return Fraction(facts.limit)
+
+
+def _best_reach(facts: Facts, place: int) -> Fraction:
+    """The norm with the least predicted error for a measure and those that it weighs, at most the contract's limit."""
+    measure, limit = facts.query.measures[place], _limit_of(facts, place)
+    if measure.weighed_by is not None:
+        return _best_reach(facts, measure.weighed_by)
+    if facts.rho is None or facts.profile is None or measure.kind == "units":
+        return limit
+    together = [place, *(i for i, other in enumerate(facts.query.measures) if other.weighed_by == place)]
+
+    def predicted(reach: float) -> float:
+        return sum(math.log(_error_at(facts, i, reach, reach * _largest(facts.query.measures[i]))) for i in together)
+
+    tried = list(bounds_below(float(limit), float(limit) / 2**20))
+    best = min(tried, key=predicted)
+    return limit if best == tried[0] else min(limit, Fraction(best))
+
+
+def _score(facts: Facts, bounding: Bounding) -> float:
+    return sum(math.log(_error(facts, bounding, part)) for part in bounding.parts)
+
+
+def _error(facts: Facts, bounding: Bounding, part: Part) -> float:
+    l2, _, _ = sensitivities(bounding, part, facts.contribution)
+    moved = l2 * float(part.step) / math.sqrt(part.levels)
+    largest = _largest(facts.query.measures[part.measure])
+    if bounding.form.kind in ("rows", "whole") and bounding.form.rows is not None:
+        return _error_at(facts, part.measure, bounding.form.rows, moved, rows=True)
+    return _error_at(facts, part.measure, moved / largest, moved)
+
+
+def _error_at(facts: Facts, place: int, reach: float, moved: float, *, rows: bool = False) -> float:
+    """The error where a unit counts as `reach` rows of the largest value, and moves the vector by `moved`."""
+    if facts.rho is None:
+        return moved
+    noise = moved / math.sqrt(2 * facts.rho)
+    if facts.profile is None or facts.query.measures[place].kind == "units":
+        return noise
+    cut = _cut(facts.query, place, facts.profile, reach, rows=rows)
+    return error(noise, facts.profile.units * cut / (facts.cells or 1))
+
+
+def _cut(query: StatisticsQuery, place: int, profile: Profile, reach: float, *, rows: bool) -> float:
+    """How much of a unit is cut away on average, in the measure's own units."""
+    measure = query.measures[place]
+    rows = rows or measure.weighed_by is not None
+    largest, totals = _largest(measure), _totals(query, measure, profile)
+    if not rows and place in profile.norms:
+        return excess(profile.norms[place], reach * largest)
+    if not rows and totals:
+        return excess(totals, reach * largest)
+    if measure.kind != "sum":
+        return excess(profile.rows, reach)
+    average = mean(totals) / max(mean(profile.rows), 1e-9) if totals and profile.rows else largest / 2
+    # Bounded by rows, a unit loses rows; bounded by its total, it loses what lies above so many average rows.
+    return excess(profile.rows, reach if rows else reach * largest / max(average, 1e-9)) * average
+
+
+def _totals(query: StatisticsQuery, measure: Measure, profile: Profile) -> Quantiles:
+    """What the profile says of the column that is summed as it is."""
+    of = measure.expression
+    plain = isinstance(of, ColumnOf) and of.relation == query.source.unit and not measure.centre
+    return profile.totals.get(of.name, ()) if plain and isinstance(of, ColumnOf) else ()
+
+
+def _largest(measure: Measure) -> float:
+    """The largest value that one row adds, in the measure's own units."""
+    if measure.kind != "sum" or measure.bounds is None:
+        return 1.0
+    return float(max(abs(measure.bounds.lower - measure.centre), abs(measure.bounds.upper - measure.centre)))
