@@ -59,10 +59,11 @@ def windows_sentences(windows: Sequence[str], rho: str) -> Iterator[str]:
         return
     all_of_them, in_a_year = len(windows), most_in_a_year(windows)
     span = windows[0] if all_of_them == 1 else f"{min(windows)} … {max(windows)}"
-    yield f"{_counted(all_of_them, 'window')} read: {span}. The loss above is of one customer in one window."
+    yield f"{_counted(all_of_them, 'window')} read: {span}. The loss above is that of one customer in one window."
     if all_of_them > 1:
         year, every = (loss_text(number**2 * Decimal(rho)) for number in (in_a_year, all_of_them))
-        yield f"Of who is in all of them: ρ {every} ({all_of_them}² · ρ), and ρ {year} in one customer's year."
+        within = "within one year" if in_a_year == all_of_them else f"and ρ {year} in one customer's year"
+        yield f"A customer who is in all {all_of_them}: ρ {every} ({all_of_them}² · ρ), {within}."
 
 
 def most_in_a_year(windows: Sequence[str]) -> int:

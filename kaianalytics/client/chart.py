@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 FIGURE, LOW, HIGH = "figure", "low", "high"  # the columns of a chart's data, beside key_1 and key_2
 BAR, NARROWEST, WIDEST, HEIGHT = 34, 240, 720, 300  # pixels: of a bar with its room, and of the chart
-ROW, MANY = 26, 12  # pixels of a row, and how many names are too many to stand side by side
+ROW, LETTER, MANY = 26, 8, 12  # pixels of a row and a letter; how many names are too many to stand side by side
+LONG = 120  # days from which on a time axis is told in months
 COLOUR = "#0b6e6e"
 PALETTE = ["#0b6e6e", "#c2571a", "#4c5fa8", "#8a8d2f", "#9b3f7c", "#3f8fb0", "#7a5a3a", "#5b6675"]
 _COUNTED = ("count", "sum")
@@ -66,10 +67,11 @@ class _Shape:
                 self._bars(base, opacity=0.55),
                 base.mark_point(filled=True, size=32, opacity=1).encode(value),
             ]
+        width: Any = BAR + 16 if self._second == 1 and not self._down else alt.Undefined
         if self._points:
             return [self._bars(base), base.mark_point(filled=True, size=70, opacity=1).encode(value)]
         return [
-            base.mark_bar().encode(value),
+            base.mark_bar(size=width).encode(value),
             self._bars(alt.Chart(self._data).encode(*self._places(), alt.ColorValue("black"))),
         ]
 
@@ -77,10 +79,10 @@ class _Shape:
         """Width and height in pixels, wide enough to read each cell."""
         if self._timed:
             return {"width": WIDEST, "height": HEIGHT}
-        along = self._first * self._second
         if self._down:
             return {"width": WIDEST - 160, "height": ROW * self._first * max(1.0, self._second * 0.7)}
-        return {"width": min(max(BAR * along + 40 * self._first, NARROWEST), WIDEST), "height": HEIGHT}
+        each = max(BAR * self._second + 40, LETTER * self._longest() + 16)
+        return {"width": min(max(each * self._first, NARROWEST), WIDEST), "height": HEIGHT}
 
     def _bars(self, base: alt.Chart, opacity: float = 1.0) -> alt.Chart:
         low: Any = alt.X(LOW, type="quantitative") if self._down else alt.Y(LOW, type="quantitative")
@@ -91,16 +93,20 @@ class _Shape:
     def _value_axis(self) -> alt.X | alt.Y:
         title = f"{self._figure.name} (± privacy noise, 95%)"
         scale = alt.Scale(zero=not self._points or self._figure.role in _COUNTED)
-        axis = alt.X if self._down else alt.Y
-        return axis(FIGURE, type="quantitative", title=title, scale=scale)
+        if self._down:  # a reader's font may be wider than the one that ticks were placed for
+            return alt.X(FIGURE, type="quantitative", title=title, scale=scale, axis=alt.Axis(tickCount=6))
+        return alt.Y(FIGURE, type="quantitative", title=title, scale=scale)
 
     def _places(self) -> list[Any]:
         name = self._keys[0].name
         if self._timed:
-            return [alt.X("key_1", type="temporal", title=name, axis=alt.Axis(format="%-d %b %y", labelOverlap=True))]
+            axis = alt.Axis(format="%b %y" if self._days() > LONG else "%-d %b", tickCount=8)
+            return [alt.X("key_1", type="temporal", title=name, axis=axis)]
         # sort=None keeps the order of the key domain, which is the order of the rows
         if self._down:
-            first: Any = alt.Y("key_1", type="nominal", title=name, sort=None, axis=alt.Axis(labelLimit=160))
+            first: Any = alt.Y(
+                "key_1", type="nominal", title=name, sort=None, axis=alt.Axis(labelLimit=160, titlePadding=28)
+            )
             second: Any = alt.YOffset("key_2", type="nominal", sort=None)
         else:
             angle = alt.Axis(labelAngle=-35 if self._crowded() else 0, labelLimit=160)
@@ -110,8 +116,14 @@ class _Shape:
 
     def _crowded(self) -> bool:
         """Whether names are too long to stand level side by side."""
-        width = self.size()["width"] / max(1, self._first)
-        return bool(max((len(name) for name in self._data["key_1"]), default=0) * 8 > width)
+        return LETTER * self._longest() * self._first > WIDEST
+
+    def _days(self) -> int:
+        days = self._data["key_1"].to_list()
+        return (max(days) - min(days)).days if days else 0
+
+    def _longest(self) -> int:
+        return max((len(str(name)) for name in self._data["key_1"]), default=0)
 
     def _colour(self) -> list[Any]:
         if len(self._keys) == 1:
@@ -148,8 +160,8 @@ def _tidy(table: ReleaseTable, figure: ReleaseColumn, keys: list[ReleaseColumn])
         f"key_{n}": [_key(key, row[places[key.name]]) for row in table.release.rows] for n, key in enumerate(keys, 1)
     }
     data |= {FIGURE: values, LOW: [low for low, _ in ends], HIGH: [high for _, high in ends]}
-    figures = dict.fromkeys((FIGURE, LOW, HIGH), pl.Float64)
-    frame = pl.DataFrame(data, schema_overrides=figures, strict=False)
+    types = {f"key_{n}": pl.Date if _is_date(key) else pl.String for n, key in enumerate(keys, 1)}
+    frame = pl.DataFrame(data, schema={**types, **dict.fromkeys((FIGURE, LOW, HIGH), pl.Float64)})
     return frame.drop_nulls("key_1") if _is_date(keys[0]) else frame  # no day, no place on a time axis
 
 

@@ -81,7 +81,7 @@ class _Measure:
         self.name, self.sampling = self._part.name, _POISSON + _TOGETHER
         if self._part.role != "count":
             self._spread = _spread(table, self._part, wanted.spread)
-            self.sampling = f"Sampling is taken from `{self._spread.name}`" + _TOGETHER
+            self.sampling = f"Sampling is taken from {self._spread.name}" + _TOGETHER
 
     def estimate(self, row: int) -> Estimate:
         """The figure of a cell with both of its errors; _TooFew where it says nothing."""
@@ -97,7 +97,7 @@ class _Measure:
     def _share(self, row: int, part: float, part_privacy: float) -> Estimate:
         whole, whole_privacy = self._cell(row, self._whole)
         if whole <= 0 or whole < self._z * whole_privacy:
-            raise _TooFew(f"`{self._whole.name}` of {self._named(row)} is not clearly above zero")
+            raise _TooFew(f"{self._whole.name} of {self._named(row)} is not clearly above zero")
         found = intervals.share(part, part_privacy, whole, whole_privacy)
         if not -3 * found.privacy <= found.value <= 1 + 3 * found.privacy:
             raise Refused(
@@ -113,7 +113,7 @@ class _Measure:
         place = self._table.release.columns.index(self._spread)
         found, rows = number_of(self._table.release.rows[row][place]), self._table.release.supports[row][place]
         if found is None or found < 0 or rows is None or rows < 2:
-            raise _TooFew(f"`{self._spread.name}` of {self._named(row)} is too few to tell")
+            raise _TooFew(f"{self._spread.name} of {self._named(row)} is too few to tell")
         return (sqrt(found) if self._spread.role == "variance" else found), rows
 
     def _cell(self, row: int, column: ReleaseColumn) -> tuple[float, float]:
@@ -121,11 +121,11 @@ class _Measure:
         place = self._table.release.columns.index(column)
         value, margin = number_of(self._table.release.rows[row][place]), self._table.release.margins[row][place]
         if value is None or margin is None:
-            raise _TooFew(f"`{column.name}` of {self._named(row)} is too few to tell")
+            raise _TooFew(f"{column.name} of {self._named(row)} is too few to tell")
         return value, margin / self._z
 
     def _named(self, row: int) -> str:
-        return cells.name_of(self._table, row) or "the one cell"
+        return f"“{cells.name_of(self._table, row)}”"
 
 
 def _parts(table: ReleaseTable, wanted: Wanted) -> tuple[ReleaseColumn, ReleaseColumn]:

@@ -9,6 +9,7 @@ Laws:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from typing import Literal
 
 import polars as pl
@@ -84,8 +85,12 @@ class Comparison(Shown):
     @property
     def caption(self) -> tuple[str, ...]:
         """The sentence, and what the figures do and don't count."""
+        return (self.sentence, *self._counts)
+
+    @property
+    def _counts(self) -> tuple[str, ...]:
         left_out = ("Bounding, a bias that no ± counts: " + " ".join(self.bounding),) if self.bounding else ()
-        return (self.sentence, self.sampling, *left_out)
+        return (self.sampling, *left_out)
 
     def to_polars(self) -> pl.DataFrame:
         """One row: the cells, the figure, the value, and the ends of its three intervals."""
@@ -98,16 +103,13 @@ class Comparison(Shown):
         return pl.DataFrame([{**facts, "value": self.value, **ends}])
 
     def _text(self) -> str:
-        table = [*text_columns(_table(self)), ""] if self.parts else []
-        return "\n".join([self._title, *table, *self.caption])
+        table = ["", *text_columns(_table(self)), ""] if self.parts else []
+        return "\n".join([self.sentence, *table, *self._counts])
 
     def _html(self) -> str:
         table = html_columns(_table(self)) if self.parts else ""
-        return f'<div class="kai-comparison">{html_caption([self._title])}{table}{html_caption(self.caption)}</div>'
-
-    @property
-    def _title(self) -> str:
-        return f"{self.figure}: {self.names[0]} against {self.names[1]}"
+        said = f'<p style="max-width:50em">{escape(self.sentence)}</p>'
+        return f'<div class="kai-comparison">{said}{table}{html_caption(self._counts)}</div>'
 
 
 def _table(made: Comparison) -> list[Column]:
@@ -141,7 +143,8 @@ def _result(made: Comparison) -> str:
     assert made.value is not None and made.interval is not None
     if made.kind == "ratio":
         return rounded(made.value, _reach_places(made.interval))
-    return rounded(made.value * _scale(made), places((made.half_width or 0.0) * _scale(made)))
+    points = " points" if made.share else ""
+    return rounded(made.value * _scale(made), places((made.half_width or 0.0) * _scale(made))) + points
 
 
 def _span(made: Comparison, interval: Interval | None) -> str:
@@ -159,14 +162,14 @@ def _reach_places(interval: Interval) -> int:
 
 
 def _amount(made: Comparison) -> str:
-    points = " points" if made.share and made.kind == "difference" else ""
     if made.kind == "ratio":
         return f"{_result(made)}, anything from {_span(made, made.interval).replace(' … ', ' to ')}"
-    return f"{_result(made)} {_span(made, made.interval)}{points}"
+    number, _, points = _result(made).partition(" ")
+    return f"{number} {_span(made, made.interval)} {points}".rstrip()
 
 
 def _finding(made: Comparison) -> str:
-    a, b = (f"`{name}`" for name in made.names)
+    a, b = (f"“{name}”" for name in made.names)
     if made.kind == "ratio":
         low_high = _span(made, made.interval).replace(" … ", " to ")
         return f"{made.figure} of {a} is {_result(made)} times that of {b}, at 95% from {low_high}"
@@ -175,4 +178,4 @@ def _finding(made: Comparison) -> str:
 
 
 def _denominator(made: Comparison) -> str:
-    return f"`{made.figure}` of {made.names[1]} is not clearly different from zero, so the ratio could be anything"
+    return f"{made.figure} of “{made.names[1]}” is not clearly different from zero, so the ratio could be anything"

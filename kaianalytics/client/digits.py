@@ -17,6 +17,7 @@ TOO_FEW = "too few to tell"  # a figure that noise would have made up
 NOTHING = "–"
 DECIMALS = 2  # of a number that has no ± to say how many digits it has
 
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _WIDE = Context(prec=400)  # a double has up to 309 digits before its point
 
 
@@ -92,7 +93,8 @@ def loss_text(value: str | Decimal) -> str:
     if not number.is_finite() or number == 0 or abs(number) >= Decimal("0.00001"):
         return f"{number.normalize():f}" if number.is_finite() else str(value)
     mantissa, exponent = f"{number.normalize():e}".split("e")
-    return f"10^{int(exponent)}" if mantissa == "1" else f"{mantissa}·10^{int(exponent)}"
+    power = "10" + str(int(exponent)).translate(_RAISED)
+    return power if mantissa == "1" else f"{mantissa}·{power}"
 
 
 def _digit(decimals: int) -> Decimal:

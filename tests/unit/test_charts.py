@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -76,6 +77,12 @@ def test_a_chart_that_can_not_be_drawn_says_what_to_do() -> None:
         table([key("d"), figure("best", "top")], [("a", "news")]).chart()
     with pytest.raises(Refused, match="its figures are: n, pages"):
         WEEKS.chart("visits")
+
+
+@pytest.mark.parametrize("made", [ONE_KEY, WEEKS])
+def test_a_release_without_rows_is_an_empty_chart(made: ReleaseTable) -> None:
+    empty = replace(made, release=replace(made.release, rows=(), margins=(), supports=()))
+    assert empty.chart()._repr_mimebundle_(None, None)
 
 
 def test_a_clamped_table_is_drawn_as_it_shows() -> None:

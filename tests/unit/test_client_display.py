@@ -97,7 +97,7 @@ def test_the_text_shows_error_bars_rounded_up_and_what_it_rests_on() -> None:
     for sentence in (
         "± is privacy noise at 95%; it counts neither sampling nor what bounding leaves out.",
         "a bias that the ± does not count: At most 20 rows of one customer are counted.",
-        "Release 7, charged: ρ 0.002 (ε 0.32 at δ 10^-6). Left: ρ account 1.998.",
+        "Release 7, charged: ρ 0.002 (ε 0.32 at δ 10⁻⁶). Left: ρ account 1.998.",
         "Snapshot b0c1d2.0",
         ISOLATION_SENTENCE,
     ):
@@ -165,14 +165,16 @@ def test_windows_are_told_with_what_a_customer_loses_in_all_of_them() -> None:
     text = repr(ReleaseTable(replace(ONE_KEY, windows=windows), lost={"customer-year 2026": "0.01"}))
     assert "3 windows read: 2025-08-01 … 2026-11-01." in text
     assert "ρ 0.018 (3² · ρ), and ρ 0.008 in one customer's year" in text  # two of them begin within one year
+    near = repr(ReleaseTable(replace(ONE_KEY, windows=("2026-10-01", "2026-11-01"))))
+    assert "A customer who is in all 2: ρ 0.008 (2² · ρ), within one year." in near
     assert "One customer has lost so far: customer-year 2026 ρ 0.01." in text
     single = repr(ReleaseTable(replace(ONE_KEY, windows=windows[:1])))
-    assert "1 window read: 2025-08-01." in single and "in all of them" not in single
+    assert "1 window read: 2025-08-01." in single and "in all" not in single
 
 
 def test_a_repeat_says_that_it_was_free_and_a_threshold_what_it_cost_besides() -> None:
     assert "from the record: not charged" in repr(ReleaseTable(RELEASE, charged=False))
-    assert "and δ 2·10^-8 for groups" in repr(ReleaseTable(replace(RELEASE, delta="0.00000002")))
+    assert "and δ 2·10⁻⁸ for groups" in repr(ReleaseTable(replace(RELEASE, delta="0.00000002")))
 
 
 # --- nothing unescaped
@@ -220,7 +222,7 @@ def test_a_plan_says_what_it_would_cost_how_exact_and_how_often() -> None:
     text = repr(PlanTable(PLAN))
     assert "± 82" in text and "depends on the answer" in text and "with size=" in text
     for sentence in (
-        "It would cost ρ 0.0005 (ε 0.12 at δ 10^-6), and δ 10^-7 for groups that are not declared.",
+        "It would cost ρ 0.0005 (ε 0.12 at δ 10⁻⁶), and δ 10⁻⁷ for groups that are not declared.",
         "1 window read: 2026-10-01.",
         "The account of all customers is charged ρ 0.0045.",
         "4 groups, each answered",
@@ -280,7 +282,7 @@ def test_a_budget_shows_what_is_left_how_many_more_questions_and_who_gives_more(
         "25%",
         "window 2026-10-01",
         "50 more",
-        "ρ 0.018 (ε 1.1 at δ 10^-6) in the windows of 2026",
+        "ρ 0.018 (ε 1.1 at δ 10⁻⁶) in the windows of 2026",
         "sora",
     ):
         assert sentence in repr(budget)

@@ -41,10 +41,9 @@ def test_a_difference_of_shares_has_both_errors_apart_and_together() -> None:
 def test_what_is_shown_says_no_more_than_holds() -> None:
     text = repr(ARMS.difference("treatment", "holdout", of="converted", over="contacted"))
     for part in (
-        "converted / contacted: treatment against holdout",
         "privacy noise",
         "sampling",
-        "is above that of `holdout` by 2.0 ± 1.3 points, at 95%.",
+        "is above that of “holdout” by 2.0 ± 1.3 points, at 95%.",
         "It is a comparison, not an uplift, unless the groups were assigned at random.",
         "Sampling is that of rows that each count or not (binomial)",
         "At most 20 rows of one customer are counted.",
@@ -54,7 +53,7 @@ def test_what_is_shown_says_no_more_than_holds() -> None:
     assert "This difference is within noise: 67 ± " in within and "no evidence that the two are equal" in within
     assert "uplift" not in within
     below = ARMS.difference("holdout", "treatment", of="converted", over="contacted").sentence
-    assert "is below that of `treatment` by 2.0 ± 1.3 points" in below
+    assert "is below that of “treatment” by 2.0 ± 1.3 points" in below
 
 
 def test_a_ratio_is_lopsided_and_stands_on_both_errors() -> None:
@@ -62,7 +61,7 @@ def test_a_ratio_is_lopsided_and_stands_on_both_errors() -> None:
     assert made.interval and made.value and made.half_width is None
     assert made.interval[0] < made.value < made.interval[1]
     assert made.interval[1] - made.value > made.value - made.interval[0]
-    assert "times that of `holdout`, at 95% from" in made.sentence
+    assert "times that of “holdout”, at 95% from" in made.sentence
     assert "within noise" in ARMS.ratio("treatment", "holdout", figure="contacted").sentence
 
 
@@ -76,7 +75,7 @@ def test_a_ratio_whose_denominator_may_be_zero_has_no_interval_and_no_value() ->
 def test_a_share_of_too_few_has_no_result_and_says_of_which_cell() -> None:
     few = table([key("d"), figure("n"), figure("hit")], [("a", 400, 30), ("b", 6, 2)], [None, 20.0, 20.0])
     made = few.difference("a", "b", of="hit", over="n")
-    assert made.value is None and "`n` of b is not clearly above zero" in made.sentence
+    assert made.value is None and "n of “b” is not clearly above zero" in made.sentence
     assert made.to_polars()["value"].to_list() == [None]
 
 
@@ -86,7 +85,7 @@ def test_means_and_sums_take_their_sampling_from_a_deviation_in_the_release() ->
     assert sampling and (sampling[1] - sampling[0]) / 2 == pytest.approx(
         1.96 * np.hypot(2400, 2300) / np.sqrt(1000), 1e-3
     )
-    assert "Sampling is taken from `sd`" in repr(mean) and not mean.clear
+    assert "Sampling is taken from sd" in repr(mean) and not mean.clear
     total = SPEND.difference("treatment", "holdout", figure="total", spread="sd")
     alone = total.by("sampling")
     expected = 1.96 * np.sqrt(1000 * (2400**2 + 1210**2 + 2300**2 + 1150**2))
@@ -103,7 +102,7 @@ def test_a_variance_serves_as_well_as_a_deviation() -> None:
 def test_a_deviation_that_noise_made_negative_is_no_deviation() -> None:
     broken = replace(SPEND.release, rows=(("treatment", 1210.0, -3.0, 1), ("holdout", 1150.0, None, 1)))
     made = ReleaseTable(broken).difference("treatment", "holdout", figure="spend")
-    assert made.value is None and "`sd` of treatment is too few to tell" in made.sentence
+    assert made.value is None and "sd of “treatment” is too few to tell" in made.sentence
 
 
 @pytest.mark.parametrize("role", ["mean", "sum", "ratio", "quantile", "top", "variance", "deviation"])
