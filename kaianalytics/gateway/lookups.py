@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from kaianalytics.errors import QueryUnsupported
+from kaianalytics.policy.reading import canonical_digest
 from kaianalytics.privacy.query import Relation
 from kaianalytics.privacy.unit import KEY_TYPES, ColumnType, KeyDomain, StatisticsColumn, StatisticsView, ValueBounds
 from kaianalytics.protocol import Scalar, StatisticsRequest
@@ -40,6 +41,11 @@ def lookups(asked: StatisticsRequest, views: Collection[str]) -> Mapping[str, Re
                 "lower-case letters, digits and underscores, and no view's name",
             )
     return {name: _relation(name, columns) for name, columns in asked.tables.items()}
+
+
+def digests(tables: Mapping[str, Relation]) -> dict[str, str]:
+    """What the audit chain keeps of each table: a digest of its names, types and values."""
+    return {name: canonical_digest(relation) for name, relation in tables.items()}
 
 
 def _demand_small(tables: Tables) -> None:

@@ -1,28 +1,54 @@
-"""A statistical question made ready: lowered, bounded, its loss proved; and the release that answers it.
+"""A statistical question made ready: lowered, bounded, its loss proved; and what is drawn for it.
 
-Everything here rests on public facts: the admitted tree, the contract's bounds and the asked loss. Nothing is read.
+Everything that is prepared rests on public facts: the admitted tree, the contract's bounds, the analyst's own and the
+asked price, and a profile that the contract declares or an earlier release found. Nothing is read.
+
+Three digests name a question, each with all that it must tell apart:
+    asked    the text's meaning, names and order included, the bounds and the price as they were asked: what is
+             repeated byte for byte
+    charged  what noise is drawn on: statements, sensitivities, scales, thresholds: what is never drawn twice for free
+    subject  what is counted of whom, whatever the groups: what a found profile is a profile of
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
 from typing import Any
 
-from kaianalytics.errors import QueryUnsupported
+from kaianalytics.gateway.drawing import Drawn
 from kaianalytics.gateway.guard import Admitted, without_comments
+from kaianalytics.gateway.lookups import digests
+from kaianalytics.gateway.serving import window_id
 from kaianalytics.gateway.tokens import Session
+from kaianalytics.policy.purpose import Population
 from kaianalytics.policy.reading import canonical_digest
-from kaianalytics.privacy.bounding import BoundedAggregate, compile_query
+from kaianalytics.privacy.asked import BoundsAsked
+from kaianalytics.privacy.assembling import assemble
+from kaianalytics.privacy.bounding import compile_query
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.privacy.measurement import Measurement, plan
-from kaianalytics.privacy.query import Key, StatisticsQuery, lower
-from kaianalytics.privacy.unit import StatisticsView
-from kaianalytics.protocol import ISOLATION_SENTENCE, Release, ReleaseColumn, Scalar, StatisticsRequest
+from kaianalytics.privacy.lowering import lower
+from kaianalytics.privacy.measurement import Measurement
+from kaianalytics.privacy.plan import Noisy, Plan
+from kaianalytics.privacy.pricing import Price, Priced, price_of, priced
+from kaianalytics.privacy.query import Relation, StatisticsQuery
+from kaianalytics.privacy.unit import Profile, StatisticsView
+from kaianalytics.protocol import StatisticsRequest
 from kaianalytics.records.ledger import Charge
+
+Rows = Sequence[Sequence[Any]]
+Fetch = Callable[[str], Rows]
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The public facts that a question is proved from; `found` gives the newest profile found of a subject."""
+
+    views: Mapping[str, StatisticsView]
+    tables: Mapping[str, Relation]
+    populations: Mapping[str, Population]
+    snapshot: str
+    found: Callable[[str, str, str], Profile | None]
 
 
 @dataclass(frozen=True)
@@ -31,95 +57,113 @@ class Question:
 
     sql: str
     query: StatisticsQuery
-    bounded: BoundedAggregate
-    measurement: Measurement
+    bounds: BoundsAsked
+    price: Price
+    priced: Priced
+    population: Population
     charge: Charge
+    asked: str
+    subject: str
+    profile: Profile | None
+    tables: Mapping[str, str]
+
+    @property
+    def plan(self) -> Plan:
+        """What will run."""
+        return self.priced.plan
+
+    @property
+    def measurement(self) -> Measurement:
+        """What is drawn, and its proof."""
+        return self.priced.measurement
 
     @property
     def facts(self) -> dict[str, Any]:
         """What the audit chain keeps of the question."""
-        sensitivities = [{"name": column.name, "l2": str(column.l2)} for column in self.bounded.columns]
-        return {"sql": self.sql, "rho_units": self.charge.loss.rho_units, "sensitivities": sensitivities}
+        sensitivities = [{"measure": vector.measure, "l2": str(vector.l2)} for vector in self.plan.vectors]
+        loss = {"rho_units": self.charge.loss.rho_units, "delta_units": self.charge.loss.delta_units}
+        named = {"windows": list(self.charge.windows), "tables": dict(self.tables)}
+        return {"sql": self.sql, "asked": self.asked, "sensitivities": sensitivities, **loss, **named}
+
+    def draw(self, fetch: Fetch) -> Drawn:
+        """The noisy numbers: reads what the plan reads, once, and draws what was proved, once."""
+        return Drawn(read(self.plan, self.measurement, fetch), None)
 
 
-def prepare(
-    admitted: Admitted,
-    asked: StatisticsRequest,
-    views: Mapping[str, StatisticsView],
-    session: Session,
-    snapshot: str,
-) -> Question:
+def read(plan: Plan, measurement: Measurement, fetch: Fetch) -> Noisy:
+    """The plan's figures with noise; the exact ones are gone when this returns."""
+    return measurement.release(assemble(plan, [fetch(statement.sql) for statement in plan.statements]))
+
+
+def prepare(admitted: Admitted, asked: StatisticsRequest, session: Session, ground: Ground) -> Question:
     """The question with its proof, or QueryUnsupported naming what can't be proved."""
-    loss = asked_loss(asked.rho)
-    query = lower(admitted.tree, views)
-    bounded = compile_query(query, query.view)
-    measurement = plan(bounded.columns, loss)
-    charge = Charge(
-        population=query.view.unit.population,
+    bounds = BoundsAsked.of(asked.bounds)
+    query = lower(admitted.tree, bounds.narrowed(ground.views), ground.tables)
+    bounds.check_values(query.source)
+    population = ground.populations[query.source.privacy_unit.population]
+    price = price_of(asked, population.reporting_delta)
+    subject = canonical_digest([query.source, query.where, query.measures])
+    profile = query.source.view.profile or ground.found(population.name, session.purpose, subject)
+
+    def compiled(loss: PrivacyLoss) -> Plan:
+        return compile_query(query, bounds, loss, profile)
+
+    found = priced(price, compiled, population.question_delta)
+    return Question(
+        sql=without_comments(admitted.sql),  # another analyst may be shown it, and a comment is no part of it
+        query=query,
+        bounds=bounds,
+        price=price,
+        priced=found,
+        population=population,
+        charge=_charge(query, found, session, ground.snapshot),
+        asked=_asked_digest(query, bounds, price),
+        subject=subject,
+        profile=profile,
+        tables=digests(ground.tables),
+    )
+
+
+def _charge(query: StatisticsQuery, found: Priced, session: Session, snapshot: str) -> Charge:
+    measurement, view = found.measurement, query.source.view
+    span = view.windows.span if view.windows else None
+    windows = tuple(window_id(day, span) for day in found.plan.windows) if span else ()
+    return Charge(
+        population=query.source.privacy_unit.population,
         purpose=session.purpose,
         analyst=session.user,
-        product=query.view.name,
-        question=canonical_digest(query),
+        product=view.name,
+        question=charged_digest([measurement]),
         snapshot=snapshot,
-        loss=loss,
+        loss=measurement.account_loss,
         approval=session.approval,
         report=session.report,
+        joined=_products(query),
+        windows=windows,
+        window_loss=measurement.loss if windows else PrivacyLoss(0),
     )
-    return Question(admitted.sql, query, bounded, measurement, charge)
 
 
-def asked_loss(rho: str) -> PrivacyLoss:
-    """The loss that an analyst asks to spend; QueryUnsupported RHO unless it is a positive decimal number."""
-    try:
-        loss = PrivacyLoss.of(rho)
-    except ValueError:
-        loss = PrivacyLoss(0)
-    if loss.rho_units < 1:
-        raise QueryUnsupported(
-            "RHO",
-            "A question names its price, a positive decimal number.",
-            rule="no privacy loss has a default",
-            hint='kai.stats("…", rho="0.002"); `kai.budget()` shows what is left',
-        )
-    return loss
+def _asked_digest(query: StatisticsQuery, bounds: BoundsAsked, price: Price) -> str:
+    # canonical JSON writes a day and its text alike: what is computed after the noise tells them apart by its repr
+    return canonical_digest([query, bounds, price, repr((query.select, query.having, query.order))])
 
 
-def release_payload(question: Question, charge_id: int, noisy: Sequence[Sequence[int]]) -> bytes:
-    """The release as it is recorded and sent: these bytes, now and at every repeat."""
-    release = Release(
-        release_id=charge_id,
-        sql=without_comments(question.sql),  # another analyst may be shown it, and a comment is no part of it
-        purpose=question.charge.purpose,
-        snapshot=question.charge.snapshot,
-        isolation=ISOLATION_SENTENCE,
-        columns=tuple(_columns(question)),
-        rows=tuple(tuple(_scalar(value) for value in row) for row in question.bounded.table(noisy)),
-        bounding=question.bounded.bounding,
-        rho=f"{question.charge.loss.rho.normalize():f}",
-        delta=f"{question.charge.loss.delta.normalize():f}",
-    )
-    return json.dumps(release.to_json(), ensure_ascii=False, allow_nan=False).encode()
+def charged_digest(measurements: Iterable[Measurement]) -> str:
+    """The digest of all that noise is drawn on and by; equal ones are one measurement, whatever is made of it after."""
+    return canonical_digest([_drawn_on(measurement) for measurement in measurements])
 
 
-def _columns(question: Question) -> list[ReleaseColumn]:
-    widths = iter(zip(question.bounded.columns, question.measurement.half_widths, strict=True))
-    columns = []
-    for item in question.bounded.select:
-        if isinstance(item, Key):
-            columns.append(ReleaseColumn(item.name, "key", question.query.view.columns[item.column].type))
-        else:
-            bounded, half_width = next(widths)
-            kind = "integer" if bounded.whole else "decimal"
-            columns.append(ReleaseColumn(item.name, bounded.role, kind, half_width))
-    return columns
+def _drawn_on(measurement: Measurement) -> list[object]:
+    plan = measurement.plan
+    noises = [
+        [each.setting.mechanism, each.setting.size, each.scale.hex(), each.threshold] for each in measurement.noises
+    ]
+    public = [plan.statements, plan.vectors, plan.cells, plan.threshold, plan.windows]
+    return [public, plan.query.measures, noises, measurement.loss, measurement.account_loss]
 
 
-def _scalar(value: object) -> Scalar:
-    """A key or a figure as JSON has it: dates as ISO text, decimals as text, exactly."""
-    if isinstance(value, (date, datetime)):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    if value is None or isinstance(value, (str, int, float, bool)):
-        return value
-    raise TypeError(f"no release holds a {type(value).__name__}")
+def _products(query: StatisticsQuery) -> tuple[str, ...]:
+    """The products that the question reads beside its own: every relation that is no table of the analyst's."""
+    read = (relation.view.name for relation in query.source.relations if relation.rows is None)
+    return tuple(sorted({*read} - {query.source.view.name}))

@@ -1,0 +1,100 @@
+"""The release that answers a question, as it is recorded and sent; and what a question would cost, as it is told.
+
+Laws: a release is made of noisy numbers and public facts alone; its bytes are made once, and repeated as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from kaianalytics.gateway.budgeting import plain
+from kaianalytics.gateway.question import Question
+from kaianalytics.privacy.answer import answer
+from kaianalytics.privacy.plan import Noisy, Plan
+from kaianalytics.privacy.pricing import half_widths
+from kaianalytics.privacy.query import Figure, KeyColumn, Of
+from kaianalytics.protocol import ISOLATION_SENTENCE, Release, ReleaseColumn, Scalar, StatisticsPlan
+
+_ADDING = frozenset({"rows", "sum", "histogram"})  # measures whose figures add up over groups without a common row
+
+
+def release_payload(
+    question: Question, charge_id: int, noisy: Noisy, bounds: Mapping[str, Any], certificate: Mapping[str, Any]
+) -> bytes:
+    """The release as it is recorded and sent: these bytes, now and at every repeat."""
+    table = answer(question.plan, question.measurement, noisy)
+    loss, delta = question.measurement.loss, question.population.reporting_delta
+    release = Release(
+        release_id=charge_id,
+        sql=question.sql,
+        purpose=question.charge.purpose,
+        snapshot=question.charge.snapshot,
+        isolation=ISOLATION_SENTENCE,
+        columns=tuple(
+            _column(item, kind, question.plan) for item, kind in zip(question.query.select, table.types, strict=True)
+        ),
+        rows=tuple(tuple(scalar(value) for value in row) for row in table.rows),
+        margins=table.margins,
+        supports=table.supports,
+        bounding=bounding_of(question.plan),
+        notes=table.notes,
+        rho=plain(loss.rho),
+        delta=plain(loss.delta),
+        epsilon=f"{loss.epsilon(delta):g}",
+        epsilon_delta=plain(delta),
+        windows=question.plan.windows,
+        bounds=bounds,
+        certificate=certificate,
+    )
+    return json.dumps(release.to_json(), ensure_ascii=False, allow_nan=False).encode()
+
+
+def statistics_plan(question: Question, questions_left: int) -> StatisticsPlan:
+    """What the question would cost and how exact it would be."""
+    plan, measurement, delta = question.plan, question.measurement, question.population.reporting_delta
+    return StatisticsPlan(
+        rho=plain(measurement.loss.rho),
+        account_rho=plain(measurement.account_loss.rho),
+        delta=plain(measurement.loss.delta),
+        epsilon=f"{measurement.loss.epsilon(delta):g}",
+        epsilon_delta=plain(delta),
+        figures=half_widths(plan, measurement, question.price.size),
+        cells=None if plan.cells is None else len(plan.cells),
+        windows=plan.windows,
+        bounding=bounding_of(plan),
+        threshold=None if plan.threshold is None else measurement.noises[plan.threshold].threshold,
+        questions_left=questions_left,
+    )
+
+
+def bounding_of(plan: Plan) -> tuple[str, ...]:
+    """What bounding leaves out, in sentences, each once."""
+    return tuple(dict.fromkeys((*plan.sentences, *(vector.sentence for vector in plan.vectors if vector.sentence))))
+
+
+def scalar(value: object) -> Scalar:
+    """A key or a figure as JSON has it: dates as ISO text, decimals as text, exactly."""
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    raise TypeError(f"no release holds a {type(value).__name__}")
+
+
+def _column(item: KeyColumn | Figure, kind: str, plan: Plan) -> ReleaseColumn:
+    if isinstance(item, KeyColumn):
+        return ReleaseColumn(item.name, "key", kind)
+    measure = plan.query.measures[item.value.measure] if isinstance(item.value, Of) else None
+    return ReleaseColumn(
+        item.name,
+        item.role,
+        kind,
+        nonnegative=not item.negative and item.role != "top",
+        adds=measure is not None and measure.kind in _ADDING and not measure.centre,
+    )
