@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     from kaianalytics.client.release import ReleaseTable
 
 _BY_RANK = "A value by rank is chosen with noise: of values that are about as frequent, another may be the true one."
-_NEGATIVE = (
-    "A figure below zero is few or none, and noise. It stands as it came, for sums of figures cut off at zero come out"
-    " too high; `.clamped()` shows zero."
-)
+_NEGATIVE = "Figures below zero are few or none, and noise. `.clamped()` shows zero, but its sums come out too high."
 _CLAMPED = "Figures below zero are shown as 0: their sums come out too high."
 _TOO_FEW = f"“{TOO_FEW}”: what the figure rests on is no larger than its noise, so that a number would mislead."
 

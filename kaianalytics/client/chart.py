@@ -14,11 +14,13 @@ import altair as alt
 import polars as pl
 
 from kaianalytics.client.cells import plain_key
+from kaianalytics.client.comparison import Z
 from kaianalytics.client.digits import number_of
 from kaianalytics.errors import Refused
 from kaianalytics.protocol import ReleaseColumn
 
 if TYPE_CHECKING:
+    from kaianalytics.client.comparison import Comparison
     from kaianalytics.client.release import ReleaseTable
 
 FIGURE, LOW, HIGH = "figure", "low", "high"  # the columns of a chart's data, beside key_1 and key_2
@@ -44,6 +46,26 @@ def draw(table: ReleaseTable, figure: ReleaseColumn) -> alt.LayerChart:
     shape = _Shape(figure, keys, data.drop_nulls(FIGURE))
     drawn = alt.LayerChart(layer=shape.layers()).properties(**shape.size(), **_title(data))
     return _with_room(drawn)
+
+
+def draw_two(made: Comparison) -> alt.LayerChart:
+    """The two cells of a comparison as bars, with error bars of privacy noise and sampling together."""
+    if made.parts is None:
+        raise Refused(
+            "CHART_NEEDS_FIGURES", "There is nothing to draw.", hint=f"the comparison says why: {made.reason}"
+        )
+    alt.renderers.enable("svg")
+    scale, unit = (100, ", %") if made.share else (1, "")
+    reaches = [part.together * Z * scale for part in made.parts]
+    values = [part.value * scale for part in made.parts]
+    ends = [_ends(value, reach) for value, reach in zip(values, reaches, strict=True)]
+    data = pl.DataFrame({"key_1": made.names, FIGURE: values, LOW: [e[0] for e in ends], HIGH: [e[1] for e in ends]})
+    along = alt.X("key_1", type="nominal", title=None, sort=None, axis=alt.Axis(labelAngle=0, labelLimit=160))
+    value = alt.Y(FIGURE, type="quantitative", title=f"{made.figure}{unit} (± noise and sampling, 95%)")
+    base = alt.Chart(data).encode(along)
+    bars = base.mark_bar(size=BAR + 16, color=COLOUR).encode(value)
+    whiskers = base.mark_rule(strokeWidth=2).encode(alt.Y(LOW, type="quantitative"), alt.Y2(HIGH))
+    return _with_room(alt.LayerChart(layer=[bars, whiskers]).properties(width=NARROWEST + 40, height=HEIGHT))
 
 
 class _Shape:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
@@ -19,6 +19,9 @@ from kaianalytics.client.digits import margin_text, places, rounded
 from kaianalytics.client.intervals import Estimate, Interval
 from kaianalytics.client.shown import Shown
 from kaianalytics.client.tables import Column, html_caption, html_columns, text_columns
+
+if TYPE_CHECKING:
+    import altair as alt
 
 Kind = Literal["difference", "ratio"]
 ERRORS = ("privacy", "sampling", "together")
@@ -91,6 +94,12 @@ class Comparison(Shown):
     def _counts(self) -> tuple[str, ...]:
         left_out = ("Bounding, a bias that no ± counts: " + " ".join(self.bounding),) if self.bounding else ()
         return (self.sampling, *left_out)
+
+    def chart(self) -> alt.LayerChart:
+        """The figure in both cells, with error bars of privacy noise and sampling together."""
+        from kaianalytics.client import chart  # Altair takes over a second to import
+
+        return chart.draw_two(self)
 
     def to_polars(self) -> pl.DataFrame:
         """One row: the cells, the figure, the value, and the ends of its three intervals."""

@@ -24,8 +24,11 @@ KEYWORDS = (
     "THEN", "ELSE", "END", "FILTER (WHERE", "DESC", "ASC", "TRUE", "FALSE", "DATE", "INTERVAL",
 )  # fmt: skip
 FUNCTIONS = (
-    "COUNT(*)", "COUNT(", "COUNT(DISTINCT", "SUM(", "AVG(", "VARIANCE(", "STDDEV(", "MEDIAN(", "QUANTILE_CONT(",
-    "date_trunc(", "width_bucket(", "coalesce(", "nullif(", "greatest(", "least(", "abs(", "round(", "floor(", "ceil(",
+    "COUNT(*)", "COUNT(", "COUNT(DISTINCT", "COUNT_IF(", "SUM(", "AVG(", "VARIANCE(", "STDDEV(", "MEDIAN(",
+    "QUANTILE_CONT(", "HISTOGRAM(", "APPROX_TOP_K(", "DATE_TRUNC(", "DATE_PART(", "DATE_DIFF(", "WIDTH_BUCKET(",
+    "COALESCE(", "NULLIF(", "GREATEST(", "LEAST(", "ABS(", "ROUND(", "FLOOR(", "CEIL(", "SQRT(", "LN(", "EXP(",
+    "POWER(", "LOWER(", "UPPER(", "TRIM(", "LENGTH(", "SUBSTR(", "CONCAT(", "STARTS_WITH(", "CONTAINS(",
+    "YEAR(", "MONTH(", "DAYOFWEEK(", "HOUR(",
 )  # fmt: skip
 _CELL = re.compile(r"\s*%%kai\b")
 _OTHER_CELL = re.compile(r"\s*%%")  # what it holds is another language's

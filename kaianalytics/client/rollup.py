@@ -53,9 +53,11 @@ def roll_up(table: ReleaseTable, keys: Sequence[str], figures: Sequence[str]) ->
         rows=tuple(tuple(value for value, _, _ in row) for row in cells),
         margins=tuple(tuple(margin for _, margin, _ in row) for row in cells),
         supports=tuple(tuple(support for _, _, support in row) for row in cells),
+        notes=(),
         certificate={},  # it is of the cells as they were asked
     )
-    return replace(table, release=release, derived=(*table.derived, _sentence(table, keys, len(groups))))
+    of_cells = ("Of the cells as they were asked: " + " ".join(table.release.notes),) if table.release.notes else ()
+    return replace(table, release=release, derived=(*table.derived, _sentence(table, keys, len(groups)), *of_cells))
 
 
 def _places(table: ReleaseTable, keys: Sequence[str], figures: Sequence[str]) -> list[int]:

@@ -85,6 +85,19 @@ def test_a_release_without_rows_is_an_empty_chart(made: ReleaseTable) -> None:
     assert empty.chart()._repr_mimebundle_(None, None)
 
 
+def test_a_comparison_is_drawn_with_both_errors_together() -> None:
+    arms = table([key("arm"), figure("n"), figure("hit", "sum")], [("a", 1000, 80), ("b", 1000, 50)], [None, 30.0, 9.0])
+    made = arms.difference("a", "b", of="hit", over="n")
+    assert made.parts is not None
+    spec = made.chart().to_dict()
+    rows = next(iter(spec["datasets"].values()))
+    assert [row["figure"] for row in rows] == pytest.approx([8.0, 5.0])
+    assert rows[0]["high"] - 8.0 == pytest.approx(100 * 1.96 * made.parts[0].together, rel=1e-3)
+    nothing = table([key("d"), figure("n"), figure("h")], [("a", 9, 3), ("b", 4, 2)], [None, 30.0, 9.0])
+    with pytest.raises(Refused, match="n of “a” is not clearly above zero"):
+        nothing.difference("a", "b", of="h", over="n").chart()
+
+
 def test_a_clamped_table_is_drawn_as_it_shows() -> None:
     _, rows = drawn(ONE_KEY.clamped())
     assert rows[1]["figure"] == 0.0

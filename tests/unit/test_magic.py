@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,9 +14,11 @@ from IPython.utils.capture import capture_output
 from support.release_kit import figure, key, table
 
 from kaianalytics.client import connection, extension
-from kaianalytics.client.completion import offers, place_of
+from kaianalytics.client.completion import FUNCTIONS, offers, place_of
 from kaianalytics.client.datasets import DatasetList
 from kaianalytics.errors import Refused, Unreachable
+from kaianalytics.privacy.functions import ANSWERED
+from kaianalytics.privacy.functions import FUNCTIONS as FUNCTIONS_OF_A_ROW
 from kaianalytics.protocol import Dataset
 
 SESSIONS = Dataset("sessions", "Visits", ("rows", "statistics"), ({"name": "device"}, {"name": "pages"}), "2026-11-01")
@@ -183,7 +186,7 @@ def completed(shell: InteractiveShell, code: str) -> list[str]:
         ("%%kai rho=0.002\nSELECT COUNT(*) FROM se|", {"sessions"}),
         ("%%kai rho=0.002\nSELECT dev|\nFROM sessions", {"device"}),
         ("%%kai rho=0.002\nSELECT s.pa| FROM sessions AS s", {"pages"}),
-        ("%%kai rho=0.002\nSELECT SU|", {"SUM("}),
+        ("%%kai rho=0.002\nSELECT SUM|", {"SUM("}),
         ("%%kai rho=0.002\nselect count(*) from sessions gro|", {"group by", "group by all"}),
         ("%%kai --rows\nSELECT * FROM |", {"sessions"}),  # customers gives statistics alone
         ("%%kai ep|", {"epsilon="}),
@@ -226,6 +229,11 @@ def test_the_views_are_asked_once_and_a_gateway_that_is_away_is_only_silent(
     for _ in range(3):
         assert completed(loaded, "%%kai rho=1\nSELECT COUNT(*) FROM ses|") == ["sessions"]
     assert [call[0] for call in kai.calls] == ["datasets", "datasets"]
+
+
+def test_every_function_that_is_offered_is_one_that_the_engine_answers() -> None:
+    names = {re.match(r"\w+", function)[0].lower() for function in FUNCTIONS}  # type: ignore[index]
+    assert names - {"coalesce"} <= ANSWERED | set(FUNCTIONS_OF_A_ROW)  # coalesce is an operator of the grammar
 
 
 def test_after_from_a_view_is_offered_and_before_it_its_columns_come_first() -> None:

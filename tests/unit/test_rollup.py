@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import hypot
 
 import numpy as np
@@ -52,6 +53,8 @@ def test_a_rollup_is_labelled_and_says_that_the_bounds_are_those_of_the_cells() 
     assert "one customer may count in several that are added here" in text
     assert "At most 20 rows of one customer are counted." in text
     assert COUNTS.rollup("week").release.certificate == {}
+    noted = replace(COUNTS, release=replace(COUNTS.release, notes=("n: below zero in 1 row.",)))
+    assert "Of the cells as they were asked: n: below zero in 1 row." in repr(noted.rollup("week"))
     assert COUNTS.rollup("week").to_polars()["n_pm"].to_list() == [5.0, 5.0]
 
 
