@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from kaianalytics.privacy.evaluating import Column, Evaluation, Plain
-from kaianalytics.privacy.measurement import Measurement
+from kaianalytics.privacy.measurement import Bar, Measurement
 from kaianalytics.privacy.plan import Noisy, Plan
 from kaianalytics.privacy.propagation import Estimates
 from kaianalytics.privacy.quantiles import Z95, Leaves, consistent
@@ -64,7 +64,7 @@ class NoisyCells:
             deviations = np.array([cell.total_deviation for cell in leaves])
             return Estimates(np.array([cell.total for cell in leaves]), {("tree", of.measure, "total"): deviations})
         numbers = np.array(self.noisy.vectors[place][of.item :: vector.width], dtype=np.float64)
-        pull = self.measurement.noises[place].pull
+        pull = self.measurement.noises[place].bar.pull
         return Estimates(numbers * float(vector.step), {("noise", place, of.item): np.full(self.count, pull)})
 
     def quantile(self, of: QuantileOf) -> Estimates:
@@ -106,7 +106,7 @@ class NoisyCells:
 
     def _leaves(self, place: int) -> list[Leaves]:
         if place not in self._trees:
-            vector, deviation = self.plan.vectors[place], self.measurement.noises[place].deviation
+            vector, deviation = self.plan.vectors[place], self.measurement.noises[place].bar.deviation
             assert vector.tree is not None  # the kind says so
             counts = np.array(self.noisy.vectors[place], dtype=np.float64) * float(vector.step)
             rows = counts.reshape(self.count, vector.width)
@@ -141,7 +141,7 @@ class _Shown:
     supports: Sequence[float | None]
 
 
-def _column(item: KeyColumn | Figure, evaluation: Evaluation, cells: NoisyCells) -> _Shown:
+def _column(item: KeyColumn | Figure, evaluation: Evaluation[NoisyCells], cells: NoisyCells) -> _Shown:
     nothing = [None] * cells.count
     if isinstance(item, KeyColumn):
         return _Shown(cells.plan.query.keys[item.key].expression.type, cells.key(KeyOf(item.key)), nothing, nothing)
@@ -167,13 +167,16 @@ def _type(item: Figure, plan: Plan) -> str:
 def _measure(item: Figure, of: Of, cells: NoisyCells, supports: Sequence[float | None]) -> _Shown:
     """A figure that is a measure itself: exact, with the exact half-width of its noise."""
     noise = cells.measurement.noises[cells.place(of.measure)]
-    step = noise.setting.vector.step
-    numbers, whole = cells.exact(of), step == step.to_integral_value()
-    margin = noise.half_width + (0.5 if item.whole and not whole else 0.0)
-    if whole or item.whole:
+    numbers, margin = cells.exact(of), bar_of_measure(item, noise.bar)
+    if item.whole or noise.bar.step.is_integer():
         integers = [int(number.to_integral_value(rounding=ROUND_HALF_EVEN)) for number in numbers]
         return _Shown("integer", integers, [margin] * len(numbers), supports)
     return _Shown("decimal", numbers, [margin] * len(numbers), supports)
+
+
+def bar_of_measure(item: Figure, bar: Bar) -> float:
+    """The half-width of a figure that is a measure itself: the same in every cell, and known before data is read."""
+    return bar.half_width + (0.5 if item.whole and not bar.step.is_integer() else 0.0)
 
 
 def _floats(values: Any) -> list[float | None]:
@@ -183,7 +186,7 @@ def _floats(values: Any) -> list[float | None]:
 # --- which rows, in which order
 
 
-def _shown(evaluation: Evaluation, plan: Plan) -> list[int]:
+def _shown(evaluation: Evaluation[NoisyCells], plan: Plan) -> list[int]:
     query, rows = plan.query, list(range(evaluation.cells.count))
     if query.having is not None:
         passed = evaluation.column(query.having)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -53,11 +53,14 @@ class Cells(Protocol):
         """A key in each cell."""
 
 
+Source = TypeVar("Source", bound=Cells)
+
+
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Generic[Source]):
     """The columns of one answer; each part that several figures share is computed once."""
 
-    cells: Cells
+    cells: Source
     _known: dict[After, Column] = field(default_factory=dict)
 
     def column(self, after: After) -> Column:

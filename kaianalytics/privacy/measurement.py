@@ -29,6 +29,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
+from functools import cached_property
 from statistics import NormalDist
 from typing import Any, Literal
 
@@ -62,6 +63,34 @@ _FAR = 2**61  # a threshold that nothing reaches: ρ does not depend on it
 _I64 = atom_domain(T="i64")
 _VECTORS = vector_domain(_I64)
 _MAPS = map_domain(_I64, _I64)
+_L2 = l2_distance(T="f64")
+_L02INF = l02inf_distance(absolute_distance(T="i64"))
+_LINF = linf_distance(T="i64", monotonic=True)  # scores are counts: one unit moves all of them one way
+_ZCDP = zero_concentrated_divergence()
+
+
+@dataclass(frozen=True)
+class Bar:
+    """How far one number of a vector may be off, in units of its measure; nothing is told for a top-k."""
+
+    scale: float
+    step: float
+    told: bool = True
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation of the noise, or a little more."""
+        return self.scale * self.step if self.told else 0.0
+
+    @cached_property
+    def half_width(self) -> float:
+        """With 95% probability the noise is smaller than this."""
+        return _accuracy(self.scale) * self.step if self.told else 0.0
+
+    @cached_property
+    def pull(self) -> float:
+        """A deviation for arithmetic with the Gaussian's z: not less than the discrete noise's 95% needs."""
+        return max(self.deviation, (self.half_width - self.step) / Z95) if self.told else 0.0
 
 
 @dataclass(frozen=True)
@@ -79,12 +108,10 @@ class Setting:
     def mechanism_at(self, scale: float, threshold: int | None) -> Mechanism:
         """OpenDP's mechanism at this scale."""
         if self.mechanism == "noisy top-k":
-            metric = linf_distance(T="i64", monotonic=True)  # scores are counts: one unit moves all of them one way
-            return make_noisy_top_k(_VECTORS, metric, zero_concentrated_divergence(), k=self.size, scale=scale)
+            return make_noisy_top_k(_VECTORS, _LINF, _ZCDP, k=self.size, scale=scale)
         if self.mechanism == "discrete Gaussian":
-            return make_gaussian(_VECTORS, l2_distance(T="f64"), scale=scale)
-        metric = l02inf_distance(absolute_distance(T="i64"))
-        return make_gaussian_threshold(_MAPS, metric, scale=scale, threshold=_FAR if threshold is None else threshold)
+            return make_gaussian(_VECTORS, _L2, scale=scale)
+        return make_gaussian_threshold(_MAPS, _L02INF, scale=scale, threshold=_FAR if threshold is None else threshold)
 
     def proved(self, scale: float, threshold: int | None = None, windows: int = 1) -> PrivacyLoss:
         """What OpenDP's map says that one unit in `windows` windows loses, as exact fractions rounded up.
@@ -107,6 +134,10 @@ class Setting:
         if self.mechanism == "noisy top-k":
             return self._farthest(1) * math.sqrt(self.size / (8 * rho)) * (1 - 2.0**-50)
         return self.vector.l2 / math.sqrt(2 * rho) * (1 - 2.0**-50)
+
+    def bar_at(self, scale: float) -> Bar:
+        """How far one number may be off at this scale."""
+        return Bar(scale, float(self.vector.step), self.mechanism != "noisy top-k")
 
     def _farthest(self, windows: int) -> int:
         """d with d² ≥ Σ d_c², where d_c is how far one unit moves any score of cell c, each with a top-k of its own.
@@ -131,24 +162,10 @@ class Noise:
     account_loss: PrivacyLoss
     drawing: Mechanism = field(repr=False, compare=False)
 
-    @property
-    def deviation(self) -> float:
-        """The standard deviation of the noise in one number, in units of the measure; none is told for a top-k."""
-        return 0.0 if self.setting.mechanism == "noisy top-k" else self.scale * float(self.setting.vector.step)
-
-    @property
-    def pull(self) -> float:
-        """A standard deviation for arithmetic with the Gaussian's z: not less than the discrete noise's 95% needs."""
-        if self.setting.mechanism == "noisy top-k":
-            return 0.0
-        return max(self.scale, (_accuracy(self.scale) - 1) / Z95) * float(self.setting.vector.step)
-
-    @property
-    def half_width(self) -> float:
-        """With 95% probability the noise of one number is smaller than this, in units of the measure."""
-        if self.setting.mechanism == "noisy top-k":
-            return 0.0
-        return float(_accuracy(self.scale) * self.setting.vector.step)
+    @cached_property
+    def bar(self) -> Bar:
+        """How far one number may be off."""
+        return self.setting.bar_at(self.scale)
 
 
 @dataclass(frozen=True)
@@ -254,8 +271,7 @@ def _least_scale(setting: Setting, rho_units: int, windows: int) -> float:
     # below 2³¹ and a share one unit or more, so that the scale is below 2⁵¹: with totals below 2⁶², far inside 64 bits.
     scale = setting.scale_for(rho_units / RHO_UNITS)
     for _ in range(_NUDGES):
-        account = setting.proved(scale, windows=windows).rho_units
-        if account <= windows**2 * rho_units and setting.proved(scale).rho_units <= rho_units:
+        if all(setting.proved(scale, windows=w).rho_units <= w**2 * rho_units for w in {1, windows}):
             return scale
         scale = math.nextafter(scale, math.inf)
     raise _out_of_range("ask with another rho")

@@ -90,6 +90,6 @@ def test_with_few_rows_behind_it_a_mean_is_missing_or_its_bar_still_holds() -> N
 
 def test_a_planted_fault_is_seen_a_bar_without_the_noise_of_the_denominator() -> None:
     table = drawn(mean(SUM, ROWS), 200, 45 * 200, 0)
-    deviation = plan_noise(plan_of(vector("sum", l2=50)), PrivacyLoss.of("0.01")).noises[0].deviation
+    deviation = plan_noise(plan_of(vector("sum", l2=50)), PrivacyLoss.of("0.01")).noises[0].bar.deviation
     short = sum(abs(row[1] - 45) <= 1.96 * deviation / 200 for row in table.rows)  # type: ignore[operator]
     assert short < 0.90 * DRAWS

@@ -314,17 +314,17 @@ def test_a_group_found_twice_is_a_fault() -> None:
 def test_half_widths_cover_95_percent_of_the_discrete_gaussian(scale: float) -> None:
     rho = PrivacyLoss.of(str(Decimal(1 / (2 * scale**2)).quantize(Decimal("1e-12"))))
     (noise,) = plan_noise(plan_of(vector()), rho).noises
-    chances, width = gaussian_pmf(scale), noise.half_width
+    chances, width = gaussian_pmf(scale), noise.bar.half_width
     assert sum(chance for k, chance in chances.items() if abs(k) < width) >= 0.95
     assert sum(chance for k, chance in chances.items() if abs(k) < width - 1) < 0.95
-    assert sum(chance * k * k for k, chance in chances.items()) <= noise.deviation**2 * (1 + 1e-9)
+    assert sum(chance * k * k for k, chance in chances.items()) <= noise.bar.deviation**2 * (1 + 1e-9)
 
 
 def test_half_widths_are_in_the_measure_s_units_and_quick_at_any_scale() -> None:
     (noise,) = plan_noise(plan_of(vector(l2=10**9, step="0.01")), PrivacyLoss.of("0.000001")).noises
-    assert noise.half_width == pytest.approx(1.96 * noise.scale * 0.01, rel=1e-3)
-    assert noise.deviation == pytest.approx(noise.scale * 0.01)
+    assert noise.bar.half_width == pytest.approx(1.96 * noise.scale * 0.01, rel=1e-3)
+    assert noise.bar.deviation == pytest.approx(noise.scale * 0.01)
     below, above = (
-        plan_noise(plan_of(vector(l2=l2)), PrivacyLoss.of("0.5")).noises[0].half_width for l2 in (999, 1_001)
+        plan_noise(plan_of(vector(l2=l2)), PrivacyLoss.of("0.5")).noises[0].bar.half_width for l2 in (999, 1_001)
     )
     assert above - below == pytest.approx(2 * 1.96, abs=3)  # the exact and the bounding formula agree where they meet

@@ -83,7 +83,7 @@ def draws(shape: Tree, values: np.ndarray, rho: str, count: int) -> list[Quantil
     measurement = plan_noise(plan, PrivacyLoss.of(rho))
     (noisy,) = measurement.release(Exact(plan.cells or (), (counts * count,))).vectors
     rows = np.array(noisy, dtype=float).reshape(count, shape.size)
-    return [consistent(shape, row, measurement.noises[0].deviation).quantile(0.5) for row in rows]
+    return [consistent(shape, row, measurement.noises[0].bar.deviation).quantile(0.5) for row in rows]
 
 
 @pytest.mark.parametrize("kind", ["smooth", "two heaps", "few values"])
@@ -126,7 +126,7 @@ def test_the_expected_half_width_is_about_that_of_evenly_spread_values() -> None
     found = [one.half_width for one in draws(shape, values, "0.01", 40) if one]
     plan = plan_of(vector("tree", l2=3, width=shape.size, tree=shape))
     (noise,) = plan_noise(plan, PrivacyLoss.of("0.01")).noises
-    told = expected_half_width(shape, 0.5, noise.deviation, 20_000)
+    told = expected_half_width(shape, 0.5, noise.bar.deviation, 20_000)
     assert 0.6 * told < np.mean(found) < told
     assert expected_half_width(shape, 0.5, 1e9, 10) == 100  # never more than the range
     assert shape.upper == Decimal(100)
