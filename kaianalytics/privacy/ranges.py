@@ -20,6 +20,7 @@ Interval = tuple[Decimal, Decimal]
 BoundsOf = Callable[[ColumnOf], Interval | None]
 
 _DIGITS = 34
+_STEEP = 700  # e to this power is nearly the largest double
 _LONG = 10**60  # of a numerator or a denominator: longer ones are rounded
 _TINY = Fraction(1, 10**300)
 _HUGE = Fraction(10) ** 300  # beyond it a double is soon infinite: nothing is proved of such numbers
@@ -185,9 +186,10 @@ def _logarithm(_: Call, ranges: list[_Range]) -> _Range:
 
 def _exponential(_: Call, ranges: list[_Range]) -> _Range:
     low, high = ranges[0].low, ranges[0].high
+    above = low is not None and -_STEEP < low < _STEEP
     return _Range(
-        Fraction(0) if low is None or low < -700 else _outward("exp", low, up=False),
-        None if high is None or high > 700 else _outward("exp", high, up=True),
+        _outward("exp", low, up=False) if low is not None and above else Fraction(0),
+        _outward("exp", high, up=True) if high is not None and high < _STEEP else None,
     )
 
 

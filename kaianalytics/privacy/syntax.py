@@ -6,7 +6,8 @@ stated here is refused, and so is a field that this module has never heard of; n
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from kaianalytics.privacy.refusals import quoted, unsupported
@@ -14,27 +15,37 @@ from kaianalytics.privacy.refusals import quoted, unsupported
 Node = Mapping[str, Any]
 
 _PLACE = frozenset({"query_location", "query_location_length"})
+_NO_ORDER = {"type": "ORDER_MODIFIER", "orders": []}
 
 # What a field must hold to mean nothing, and the code when it holds something else.
 _EMPTY: Mapping[str, tuple[Any, str]] = {
     "alias": ("", "SYNTAX_UNSUPPORTED"),
     "sample": (None, "SAMPLE_UNSUPPORTED"),
-    "having": (None, "HAVING_UNSUPPORTED"),
     "qualify": (None, "QUALIFY_UNSUPPORTED"),
-    "cte_map": ({"map": []}, "CTE_UNSUPPORTED"),
     "named_param_map": ([], "PARAMETER_UNSUPPORTED"),
     "schema": ("", "SYNTAX_UNSUPPORTED"),
     "catalog": ("", "SYNTAX_UNSUPPORTED"),
     "schema_name": ("", "SYNTAX_UNSUPPORTED"),
     "catalog_name": ("", "SYNTAX_UNSUPPORTED"),
-    "column_name_alias": ([], "SYNTAX_UNSUPPORTED"),
     "at_clause": (None, "SYNTAX_UNSUPPORTED"),
-    "filter": (None, "FILTER_IN_AGGREGATE"),
-    "distinct": (False, "DISTINCT_AGGREGATE"),
-    "order_bys": ({"type": "ORDER_MODIFIER", "orders": []}, "SYNTAX_UNSUPPORTED"),
+    "filter": (None, "SYNTAX_UNSUPPORTED"),
+    "distinct": (False, "SYNTAX_UNSUPPORTED"),
+    "order_bys": (_NO_ORDER, "SYNTAX_UNSUPPORTED"),
     "export_state": (False, "SYNTAX_UNSUPPORTED"),
-    "try_cast": (False, "FILTER_UNSUPPORTED"),
     "name": ("", "SYNTAX_UNSUPPORTED"),
+    "key_targets": ([], "SYNTAX_UNSUPPORTED"),
+    "payload_aggregates": ([], "SYNTAX_UNSUPPORTED"),
+    "delim_flipped": (False, "SYNTAX_UNSUPPORTED"),
+    "duplicate_eliminated_columns": ([], "SYNTAX_UNSUPPORTED"),
+    "ranking_expression": (None, "SYNTAX_UNSUPPORTED"),
+    "nearest_count": (1, "SYNTAX_UNSUPPORTED"),
+    "nearest_order_type": ("ASCENDING", "SYNTAX_UNSUPPORTED"),
+    "nearest_approx": (False, "SYNTAX_UNSUPPORTED"),
+    "exclude_list": ([], "STAR_UNSUPPORTED"),
+    "qualified_exclude_list": ([], "STAR_UNSUPPORTED"),
+    "replace_list": ([], "STAR_UNSUPPORTED"),
+    "rename_list": ([], "STAR_UNSUPPORTED"),
+    "expr": (None, "STAR_UNSUPPORTED"),
 }
 
 _COMPARISONS = ("EQUAL", "NOTEQUAL", "LESSTHAN", "LESSTHANOREQUALTO", "GREATERTHAN", "GREATERTHANOREQUALTO")
@@ -44,40 +55,51 @@ _CLASSES = {
     "STAR": "STAR",
     "SUBQUERY": "SUBQUERY",
     "TYPE": "TYPE",
+    "CASE_EXPR": "CASE",
     "VALUE_CONSTANT": "CONSTANT",
     "VALUE_PARAMETER": "PARAMETER",
     "OPERATOR_CAST": "CAST",
     "OPERATOR_NOT": "OPERATOR",
     "OPERATOR_IS_NULL": "OPERATOR",
     "OPERATOR_IS_NOT_NULL": "OPERATOR",
+    "OPERATOR_COALESCE": "OPERATOR",
     "CONJUNCTION_AND": "CONJUNCTION",
     "CONJUNCTION_OR": "CONJUNCTION",
     "COMPARE_IN": "OPERATOR",
+    "COMPARE_NOT_IN": "OPERATOR",
     "COMPARE_BETWEEN": "BETWEEN",
     "COMPARE_DISTINCT_FROM": "COMPARISON",
     "COMPARE_NOT_DISTINCT_FROM": "COMPARISON",
     **{f"COMPARE_{name}": "COMPARISON" for name in _COMPARISONS},
-    "WINDOW_AGGREGATE": "WINDOW",
 }
 
-_MODIFIERS = {
-    "ORDER_MODIFIER": "ORDER_BY_UNSUPPORTED",
-    "LIMIT_MODIFIER": "LIMIT_UNSUPPORTED",
-    "LIMIT_PERCENT_MODIFIER": "LIMIT_UNSUPPORTED",
-    "DISTINCT_MODIFIER": "DISTINCT_UNSUPPORTED",
-}
+
+@dataclass(frozen=True)
+class FunctionCall:
+    """A call as written: the lower-case name, the unnamed arguments, and what an aggregate may carry besides."""
+
+    name: str
+    arguments: tuple[Node, ...]
+    distinct: bool = False
+    condition: Node | None = None  # FILTER (WHERE …)
+    within: tuple[Node, ...] = ()  # the terms of an ORDER BY inside the call
 
 
 def read(node: Any, *fields: str) -> tuple[Any, ...]:
     """The values of `fields` of a node, once it is sure that all its other fields are empty."""
     if not isinstance(node, Mapping):
-        raise unsupported("SYNTAX_UNSUPPORTED", part="This part of the statement")
+        raise not_understood()
     for name, value in node.items():
         if name not in fields and name not in _PLACE:
             _must_be_empty(name, value)
     if any(name not in node for name in fields):
-        raise unsupported("SYNTAX_UNSUPPORTED", part="This part of the statement")
+        raise not_understood()
     return tuple(node[name] for name in fields)
+
+
+def not_understood(part: str = "This part of the statement") -> Exception:
+    """The refusal of a tree that is not the one we know."""
+    return unsupported("SYNTAX_UNSUPPORTED", part=part)
 
 
 def kind(node: Any) -> str:
@@ -87,50 +109,90 @@ def kind(node: Any) -> str:
     return name if "class" not in node or node["class"] == _CLASSES.get(name) else ""
 
 
+def is_window(node: Any) -> bool:
+    """Whether the node is a call with OVER, of whatever type."""
+    return isinstance(node, Mapping) and node.get("class") == "WINDOW"
+
+
 def sequence(value: Any) -> list[Any]:
     """A list of the tree, and nothing else in its place."""
     if not isinstance(value, list):
-        raise unsupported("SYNTAX_UNSUPPORTED", part="This part of the statement")
+        raise not_understood()
     return value
+
+
+def names(value: Any) -> list[str]:
+    """A list of identifiers."""
+    if not all(isinstance(name, str) and name for name in sequence(value)):
+        raise not_understood()
+    return list(value)
 
 
 def alias_of(node: Node) -> str:
     """The alias of an expression, or nothing."""
     alias = node.get("alias")
     if not isinstance(alias, str):
-        raise unsupported("SYNTAX_UNSUPPORTED", part="An alias")
+        raise not_understood("An alias")
     return alias
 
 
+def without_alias(node: Node) -> Node:
+    """The expression as it is where nobody gave it a name."""
+    return {**node, "alias": ""} if isinstance(node, Mapping) and alias_of(node) else node
+
+
 def the_select(tree: Node) -> Node:
-    """The one SELECT of the tree, without its modifiers."""
+    """The one SELECT of the tree."""
     error, statements = read(tree, "error", "statements")
     if error is not False or not isinstance(statements, list) or len(statements) != 1:
         raise unsupported("NOT_ONE_SELECT")
-    (select,) = read(statements[0], "node")
+    return select_of(statements[0])
+
+
+def select_of(statement: Any) -> Node:
+    """The SELECT of a statement or of a subquery."""
+    (select,) = read(statement, "node")
     if kind(select) == "SET_OPERATION_NODE":
         raise unsupported("SET_OPERATION_UNSUPPORTED")
     if kind(select) != "SELECT_NODE":
         raise unsupported("NOT_ONE_SELECT")
-    for modifier in sequence(select.get("modifiers")):
-        raise unsupported(_MODIFIERS.get(kind(modifier), "NOT_ONE_SELECT"))
-    return {name: value for name, value in select.items() if name != "modifiers"}
+    found: Node = select
+    return found
 
 
-def function_call(node: Node) -> tuple[str, tuple[Node, ...]]:
-    """The lower-case name and the unnamed arguments of a plain function call; its alias is the caller's to read."""
-    fields = ("class", "type", "alias", "function_name", "arguments", "qualified_name", "is_operator")
-    _, _, _, name, arguments, path, _ = read(node, *fields)
+def function_call(node: Node) -> FunctionCall:
+    """A plain call of a function or an operator, with nothing but arguments; its alias is the caller's to read."""
+    call = aggregate_call(node)
+    read(node, *_CALL)
+    return call
+
+
+_CALL = ("class", "type", "alias", "function_name", "arguments", "qualified_name", "is_operator")
+
+
+def aggregate_call(node: Node) -> FunctionCall:
+    """A call with what an aggregate may carry; its alias is the caller's to read."""
+    fields = read(node, *_CALL, "filter", "distinct", "order_bys")
+    _, _, _, name, arguments, path, is_operator, condition, distinct, ordering = fields
     _same_path(path, name)
-    return str(name).lower(), tuple(read(argument, "expression")[0] for argument in sequence(arguments))
+    if not isinstance(name, str) or type(distinct) is not bool or type(is_operator) is not bool:
+        raise not_understood("A function")
+    # A symbol is a function only where it is written as an operator: else the engine checks it less well.
+    if is_operator is False and not name.replace("_", "a").isalnum():
+        raise not_understood("A function")
+    ordering_kind, terms = read(ordering, "type", "orders")
+    if ordering_kind != "ORDER_MODIFIER" or not (condition is None or isinstance(condition, Mapping)):
+        raise not_understood("A function")
+    plain = tuple(read(argument, "expression")[0] for argument in sequence(arguments))
+    return FunctionCall(name.lower(), plain, distinct, condition, tuple(sequence(terms)))
 
 
 def column_path(node: Node) -> tuple[str, ...]:
     """The parts of a column's name, as written; its alias is the caller's to read."""
-    _, _, _, names = read(node, "class", "type", "alias", "column_names")
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise unsupported("SYNTAX_UNSUPPORTED", part="This column name")
-    return tuple(names)
+    _, _, _, parts = read(node, "class", "type", "alias", "column_names")
+    if not names(parts):
+        raise not_understood("This column name")
+    return tuple(parts)
 
 
 def constant(node: Node) -> tuple[str, str]:
@@ -138,23 +200,55 @@ def constant(node: Node) -> tuple[str, str]:
     _, _, literal = read(node, "class", "type", "literal")
     literal_kind, text = read(literal, "kind", "text")
     if not isinstance(literal_kind, str) or not isinstance(text, str):
-        raise unsupported("SYNTAX_UNSUPPORTED", part="A literal")
+        raise not_understood("A literal")
     return literal_kind, text
 
 
 def cast(node: Node) -> tuple[Node, str]:
-    """What is cast, and the upper-case name of the plain type that it is cast to."""
-    _, _, child, target = read(node, "class", "type", "child", "type_expr")
+    """What is cast, and the upper-case name of the plain type that it is cast to; "" for a type with parameters."""
+    _, _, child, target, lenient = read(node, "class", "type", "child", "type_expr", "try_cast")
     _, _, name, children, path = read(target, "class", "type", "type_name", "children", "qualified_name")
     _same_path(path, name)
+    if type(lenient) is not bool:
+        raise not_understood("A cast")
     return child, str(name).upper() if kind(target) == "TYPE" and children == [] else ""
 
 
-def table(node: Node) -> tuple[str, str]:
-    """The unqualified name and the alias of a plain table reference."""
-    _, name, alias, path = read(node, "type", "table_name", "alias", "qualified_name")
+def cases(node: Node) -> Iterator[Node]:
+    """The conditions and values of a CASE in turn, its ELSE last."""
+    _, _, checks, otherwise = read(node, "class", "type", "case_checks", "else_expr")
+    for check in sequence(checks):
+        yield from read(check, "when_expr", "then_expr")
+    yield otherwise
+
+
+def table(node: Node) -> tuple[str, str, list[str]]:
+    """The unqualified name of a plain table reference, its alias, and the names given to its columns."""
+    _, name, alias, path, columns = read(node, "type", "table_name", "alias", "qualified_name", "column_name_alias")
     _same_path(path, name)
-    return str(name), str(alias)
+    if not isinstance(name, str) or not isinstance(alias, str):
+        raise not_understood("A table")
+    return name, alias, names(columns)
+
+
+def star_of(node: Node) -> str:
+    """The table that a plain `*` or `table.*` names, or nothing."""
+    _, _, relation, columns = read(node, "class", "type", "relation_name", "columns")
+    if columns is not False or not isinstance(relation, str):
+        raise unsupported("STAR_UNSUPPORTED")
+    return relation
+
+
+def walk_nodes(node: Any) -> Iterator[Node]:
+    """Every object under an expression, itself first, but none inside a subquery; on a stack of its own."""
+    stack = [node]
+    while stack:
+        found = stack.pop()
+        if isinstance(found, list):
+            stack.extend(found)
+        elif isinstance(found, Mapping) and kind(found) != "SUBQUERY":
+            yield found
+            stack.extend(found.values())
 
 
 def same_name(one: str, other: str) -> bool:
@@ -162,9 +256,9 @@ def same_name(one: str, other: str) -> bool:
     return one.lower() == other.lower()
 
 
-def among(name: str, names: Collection[str]) -> str | None:
-    """The spelling under which a name is known among `names`."""
-    return next((known for known in names if same_name(known, name)), None)
+def among(name: str, known_names: Collection[str]) -> str | None:
+    """The spelling under which a name is known among `known_names`."""
+    return next((known for known in known_names if same_name(known, name)), None)
 
 
 def _must_be_empty(name: str, value: Any) -> None:
@@ -177,4 +271,4 @@ def _must_be_empty(name: str, value: Any) -> None:
 def _same_path(path: Any, name: Any) -> None:
     # The tree says each name twice; where the two differ, one of them names something that nobody has checked.
     if read(path, "path") != ([name],):
-        raise unsupported("SYNTAX_UNSUPPORTED", part="A qualified name")
+        raise not_understood("A qualified name")
