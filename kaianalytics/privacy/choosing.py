@@ -16,16 +16,16 @@ from functools import partial
 
 from kaianalytics.errors import QueryUnsupported
 from kaianalytics.privacy.asked import BoundsAsked
-from kaianalytics.privacy.expression import ColumnOf
+from kaianalytics.privacy.clipping import totals_of
+from kaianalytics.privacy.counting import Part, parts_of
 from kaianalytics.privacy.forms import Bounding, norm_steps, sensitivities, touched
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.privacy.counting import Part, parts_of
 from kaianalytics.privacy.plan import Form
 from kaianalytics.privacy.pre_aggregates import stored_for
 from kaianalytics.privacy.predicting import bounds_below, error, excess, mean
 from kaianalytics.privacy.query import Measure, StatisticsQuery
 from kaianalytics.privacy.refusals import unsupported
-from kaianalytics.privacy.unit import ContributionBounds, PreAggregate, Profile, Quantiles, StatisticsView, root_up
+from kaianalytics.privacy.unit import ContributionBounds, PreAggregate, Profile, StatisticsView, root_up
 
 _EQUAL = 0.02  # errors that differ by so much are as good as equal
 _MANY = 10**9  # cells, where nobody knows how many
@@ -260,7 +260,7 @@ def _cut(query: StatisticsQuery, place: int, profile: Profile, reach: float, *, 
     """How much of a unit is cut away on average, in the measure's own units."""
     measure = query.measures[place]
     rows = rows or measure.weighed_by is not None
-    largest, totals = _largest(measure), _totals(query, measure, profile)
+    largest, totals = _largest(measure), totals_of(query, measure, profile)
     if not rows and place in profile.norms:
         return excess(profile.norms[place], reach * largest)
     if not rows and totals:
@@ -270,13 +270,6 @@ def _cut(query: StatisticsQuery, place: int, profile: Profile, reach: float, *, 
     average = mean(totals) / max(mean(profile.rows), 1e-9) if totals and profile.rows else largest / 2
     # Bounded by rows, a unit loses rows; bounded by its total, it loses what lies above so many average rows.
     return excess(profile.rows, reach if rows else reach * largest / max(average, 1e-9)) * average
-
-
-def _totals(query: StatisticsQuery, measure: Measure, profile: Profile) -> Quantiles:
-    """What the profile says of the column that is summed as it is."""
-    of = measure.expression
-    plain = isinstance(of, ColumnOf) and of.relation == query.source.unit and not measure.centre
-    return profile.totals.get(of.name, ()) if plain and isinstance(of, ColumnOf) else ()
 
 
 def _largest(measure: Measure) -> float:

@@ -17,7 +17,6 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
 
-from kaianalytics.privacy.expression import ColumnOf
 from kaianalytics.privacy.plan import MAX_UNITS, TOTAL_LIMIT, Tree, VectorKind
 from kaianalytics.privacy.query import Apply, Measure, Of, QuantileOf, StatisticsQuery, TopOf
 from kaianalytics.privacy.refusals import unsupported
@@ -25,7 +24,6 @@ from kaianalytics.privacy.refusals import unsupported
 MOST_STEPS = TOTAL_LIMIT // MAX_UNITS - 1  # that one unit may add in all
 _FINE = 50_000  # steps in a unit's part, where it is scaled down and then cut to whole ones
 _RESOLUTION = 1_000  # steps in the largest value, at least, where they are coarser than the contract's
-_BITS = 24  # of the largest value, where no step is declared
 
 BRANCHING = 16
 _MOST_LEVELS = 3
@@ -130,23 +128,14 @@ def _sum(query: StatisticsQuery, place: int, reach: Fraction, *, fine: bool) -> 
 
 
 def _grids(measure: Measure) -> Iterator[Decimal]:
-    """Steps to count values in: the declared one, else one that is fine enough; then coarser and coarser ones."""
-    bounds = measure.bounds
-    assert bounds is not None and measure.expression is not None  # a sum has both
-    span = max(abs(bounds.lower - measure.centre), abs(bounds.upper - measure.centre))
-    largest = max(abs(bounds.lower), abs(bounds.upper), abs(measure.centre))
-    declared = isinstance(measure.expression, ColumnOf) or measure.expression.type != "number"
-    grid = bounds.step if declared else _power_of_ten(largest / 2**_BITS)
+    """Steps to count values in: those of the bounds, then coarser and coarser ones."""
+    assert measure.bounds is not None  # a sum has them
+    span = max(abs(measure.bounds.lower - measure.centre), abs(measure.bounds.upper - measure.centre))
+    grid = measure.bounds.step
     yield grid
     while Fraction(span) / Fraction(grid * 10) >= _RESOLUTION:
         grid *= 10
         yield grid
-
-
-def _power_of_ten(least: Decimal) -> Decimal:
-    """The least power of ten that is no smaller."""
-    power = Decimal(10) ** least.adjusted()
-    return power if power >= least else power * 10
 
 
 def _on_grid(query: StatisticsQuery, place: int, grid: Decimal) -> Part:

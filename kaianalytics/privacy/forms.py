@@ -115,7 +115,8 @@ def _stored(part: Part, contribution: ContributionBounds, cells: int | None) -> 
     if part.kind == "units":
         return root_up(count), 1, count
     in_one = touched(contribution.rows, contribution.rows_per_group)
-    return contribution.l2(count) * part.most, in_one * part.most, count
+    most = max(part.most, abs(part.centre))  # a row that has no value after all is counted as one of none
+    return contribution.l2(count) * most, in_one * most, count
 
 
 def _numbers(part: Part, cells: int | None, moved: int) -> int:

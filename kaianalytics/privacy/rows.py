@@ -3,7 +3,7 @@
 Laws, kept by construction: rows without a unit are dropped; rows of one unit meet rows of the same unit (and window)
 and public rows only, whatever the statement joins on; each value is clamped before it is counted, and what is missing
 or not finite adds nothing, so that no value can raise an error; a literal of the analyst is always a literal, and a
-name is always quoted: both are written by sqlglot or by the two functions at the end.
+name is always quoted.
 
 The columns of a row: `u` its unit, `w` its window, `k0` … the keys, `c0` … conditions of measures, `x0` … values.
 """
@@ -12,20 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
-from decimal import Decimal
 from fractions import Fraction
 
 from sqlglot import exp
 
+from kaianalytics.privacy.counting import Part, per
 from kaianalytics.privacy.expression import ColumnOf, Expression, conjuncts
 from kaianalytics.privacy.operations import call
-from kaianalytics.privacy.counting import Part, per
 from kaianalytics.privacy.query import Join, Measure, Relation, Source, StatisticsQuery
 from kaianalytics.privacy.refusals import unsupported
-from kaianalytics.privacy.unit import ColumnType, KeyValue, PrivacyUnit
+from kaianalytics.privacy.texts import day, double, literal, quoted
+from kaianalytics.privacy.unit import ColumnType, PrivacyUnit
 from kaianalytics.privacy.windows import WindowsRead, windowed
-from kaianalytics.privacy.writing import literal_of, sql_of
+from kaianalytics.privacy.writing import sql_of
 
 NULL = "NULL"
 
@@ -47,7 +46,7 @@ class Rows:
 
 
 def rows_of(query: StatisticsQuery, parts: tuple[Part, ...], read: WindowsRead | None, rank: int | None = None) -> Rows:
-    """The rows that the parts are counted from; `rank`: only so many of each unit, the first as the store ranks them."""
+    """The rows that parts are counted from; `rank`: only so many of each unit, the first as the store ranks them."""
     inner, outer = _Columns(), _Columns()
     units = [f"{unit_of(query.source)} AS u", *(f"{_window(query.source, place)} AS w" for place in read_first(read))]
     keys = [f"{written(key.expression)} AS k{i}" for i, key in enumerate(query.keys)]
@@ -58,11 +57,10 @@ def rows_of(query: StatisticsQuery, parts: tuple[Part, ...], read: WindowsRead |
             conditions[part.measure] = inner.named("c", condition)
         if measure.expression is not None and part.kind not in ("rows", "units"):
             value = inner.named("e", written(measure.expression))
-            counted = _COUNTED[part.kind](value, part, measure)
-            values[part.measure] = value if part.kind == "top" else outer.named("x", counted)
+            values[part.measure] = outer.named("x", counted(value, part, measure))
     names = [name.rsplit(" ", 1)[1] for name in (*units, *keys)]
     source = f"SELECT {', '.join([*units, *keys, *inner.all])} FROM {source_of(query, read, rank)}"
-    kept = [*names, *dict.fromkeys(conditions.values()), *(v for v in values.values() if v in inner.names), *outer.all]
+    kept = [*names, *dict.fromkeys(conditions.values()), *outer.all]
     sql = f"SELECT {', '.join(kept)} FROM ({source}) AS s" if outer.all else source
     return Rows(sql, tuple(names[len(units) :]), tuple(names[: len(units)]), values, conditions)
 
@@ -77,10 +75,6 @@ class _Columns:
         return self._found.setdefault(expression, f"{letter}{len(self._found)}")
 
     @property
-    def names(self) -> list[str]:
-        return list(self._found.values())
-
-    @property
     def all(self) -> list[str]:
         return [f"{expression} AS {name}" for expression, name in self._found.items()]
 
@@ -93,6 +87,11 @@ def _condition(query: StatisticsQuery, part: Part) -> str:
 
 
 # --- values as whole numbers
+
+
+def counted(value: str, part: Part, measure: Measure) -> str:
+    """X of a value (see `counting`), or the place of the number that it counts in; NULL where it counts nowhere."""
+    return _COUNTED[part.kind](value, part, measure)
 
 
 def _sum(value: str, part: Part, measure: Measure) -> str:
@@ -251,30 +250,7 @@ def _column(place: int, name: str) -> str:
     return f"t{place}.{quoted(name)}"
 
 
-# --- texts
-
-
 def written(expression: Expression) -> str:
     """The expression over the relations t0, t1, …"""
     tree = sql_of(expression, lambda column: exp.column(column.name, table=f"t{column.relation}", quoted=True))
     return tree.sql(dialect="duckdb", copy=False)
-
-
-def literal(value: KeyValue | Decimal, kind: ColumnType) -> str:
-    """A constant of one type."""
-    return literal_of(value, kind).sql(dialect="duckdb", copy=False)
-
-
-def day(value: date) -> str:
-    """A constant day."""
-    return literal(value, "date")
-
-
-def double(value: float) -> str:
-    """A constant double, exactly: read from text, for a plain number would be a DECIMAL on its way."""
-    return f"CAST('{value!r}' AS DOUBLE)"
-
-
-def quoted(name: str) -> str:
-    """A name as an identifier."""
-    return exp.to_identifier(name, quoted=True).sql(dialect="duckdb")

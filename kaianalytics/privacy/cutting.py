@@ -1,0 +1,167 @@
+"""The SQL that finds units which may be over the bound, and cuts what is over it, as `forms` says and proves.
+
+Laws: what is cut, and how, depends on one unit's own rows alone; a unit that `heavy` does not find is within the bound,
+for it is tested by a sum of sizes, which is never less than the norm; choosing among rows or cells goes by a hash of
+what they hold, and what a hash can't tell apart is told apart by the contents, or is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isqrt
+
+from kaianalytics.privacy.counting import Part
+from kaianalytics.privacy.plan import TOTAL_LIMIT
+from kaianalytics.privacy.texts import SAFETY, double, grouped, hashed, limited, listed, shrunk, times
+from kaianalytics.privacy.totals import Totals, named
+
+SQUARED = isqrt(2**63 - 1)  # what is squared fits 64 bits; no part that is kept comes near
+
+_HEAVY_ROWS = "r SEMI JOIN heavy USING (u)"
+
+
+def heavy(totals: Totals) -> str:
+    """The units that may be over the bound, by `u` alone: looking at more of them changes nothing."""
+    over = " OR ".join(dict.fromkeys(_over(totals, part) for part in totals.parts if _decides(totals, part)))
+    found = f"SELECT u FROM r{grouped(totals.units)} HAVING {over}"
+    return f"SELECT DISTINCT u FROM ({found}) AS h" if len(totals.units) > 1 else found
+
+
+def cut(totals: Totals) -> str:
+    """Each cell's totals over the heavy units, each within its bound."""
+    match totals.bounding.form.kind:
+        case "rows":
+            return _cut_rows(totals)
+        case "groups":
+            return _cut_groups(totals)
+        case _:
+            return _cut_norm(totals)
+
+
+def _decides(totals: Totals, part: Part) -> bool:
+    return totals.bounding.form.kind != "norm" or part.weigher is None
+
+
+def _over(totals: Totals, part: Part) -> str:
+    form = totals.bounding.form
+    if form.kind != "norm":
+        # Within so many rows, a unit has no more of them in any cell, and no more cells.
+        enough = [form.rows, form.groups] if totals.bounding.choosing else [form.rows]
+        return f"COUNT(*) > {min(bound for bound in enough if bound is not None)}"
+    norm, count = totals.bounding.norms[part.measure], totals.count(part)
+    if part.kind == "units":
+        return f"{count} > {norm**2 // part.scale**2}"
+    if part.kind != "sum":
+        return f"{count} > {norm // part.scale}"
+    size = times(part.scale, totals.rows.values[part.measure]) + (f" - {part.centre}" if part.centre else "")
+    return f"SUM(ABS({size})){totals.filter(part)} > {norm}"
+
+
+# --- rows
+
+
+def _cut_rows(totals: Totals) -> str:
+    contents = totals.rows.contents
+    order = listed([hashed([*totals.units, *contents])], contents)
+    place = f"ROW_NUMBER() OVER (PARTITION BY {listed(totals.units)} ORDER BY {order}) AS place"
+    ranked = f"SELECT *, {place} FROM {_HEAVY_ROWS}{f' WHERE {totals.test}' if totals.test else ''}"
+    kept = f"(SELECT * FROM ({ranked}) AS n WHERE place <= {totals.bounding.form.rows}) AS q"
+    values = named(totals.of(part) for part in totals.parts)
+    return f"SELECT {listed(totals.keys, values)} FROM {kept}{grouped(totals.keys)}"
+
+
+# --- a norm
+
+
+def _cut_norm(totals: Totals) -> str:
+    units = listed(totals.units)
+    owned = [i for i, part in enumerate(totals.parts) if part.weigher is None]
+    squares = listed([f"SUM(CAST(v{i} AS HUGEINT) * v{i}) AS n{i}" for i in owned])
+    vectors = "p"
+    if totals.parts[0].kind == "tree":  # its norm is that of the rows in each cell
+        columns = (*totals.units, *totals.cell)
+        vectors = f"(SELECT {listed(columns, ['SUM(v0) AS v0'])} FROM p{grouped(columns)}) AS t"
+    values = [_in_cell(totals, part) for part in totals.parts]
+    source = f"p INNER JOIN (SELECT {units}, {squares} FROM {vectors} GROUP BY {units}) AS m USING ({units})"
+    scaled = [_scaled(totals, i) for i in range(len(totals.parts))]
+    return _with_parts(totals, values, _over_units(totals, scaled, source))
+
+
+def _in_cell(totals: Totals, part: Part) -> str:
+    """What a unit's rows in one cell add, in steps."""
+    if part.kind == "units":
+        return f"CASE WHEN {totals.count(part)} > 0 THEN {part.scale} ELSE 0 END"
+    if part.kind != "sum":
+        return totals.of(part)
+    limit = SQUARED if part.weigher is None else TOTAL_LIMIT
+    return limited(totals.of(part), -limit, limit)
+
+
+def _scaled(totals: Totals, i: int) -> str:
+    part = totals.parts[i]
+    by = i if part.weigher is None else [other.measure for other in totals.parts].index(part.weigher)
+    norm = totals.bounding.norms[part.measure]
+    factor = f"({double(norm * SAFETY)} / SQRT(CAST(n{by} AS DOUBLE)))"
+    return f"CASE WHEN n{by} <= {norm**2} THEN v{i} ELSE CAST(TRUNC(v{i} * {factor}) AS BIGINT) END"
+
+
+# --- groups
+
+
+def _cut_groups(totals: Totals) -> str:
+    most = totals.bounding.form.rows or 0
+    source, values = _chosen(totals), [f"v{i}" for i in range(len(totals.parts))]
+    if totals.item:
+        inside = most * totals.parts[0].scale
+        values = [f"CASE WHEN n <= {inside} THEN v0 ELSE {shrunk('v0', inside, 'n')} END"]
+    capped = [totals.of(part) if part.item else _capped(totals, part, most) for part in totals.parts]
+    return _with_parts(totals, capped, _over_units(totals, values, source))
+
+
+def _chosen(totals: Totals) -> str:
+    """The cells that count of each unit, and beside each of several numbers the rows in all of its cell."""
+    columns = []
+    if totals.item:
+        columns.append(f"SUM(v0) OVER (PARTITION BY {listed(totals.units, totals.cell)}) AS n")
+    if totals.bounding.choosing:
+        order = listed([hashed([*totals.units, *totals.cell])], totals.cell)
+        columns.append(f"DENSE_RANK() OVER (PARTITION BY {listed(totals.units)} ORDER BY {order}) AS place")
+    if not columns:
+        return "p"
+    kept = f" WHERE place <= {totals.bounding.form.groups}" if totals.bounding.choosing else ""
+    return f"(SELECT * FROM (SELECT *, {listed(columns)} FROM p) AS n{kept}) AS q"
+
+
+def _capped(totals: Totals, part: Part, most: int) -> str:
+    total = totals.of(part)
+    if part.kind == "units":
+        return _in_cell(totals, part)
+    if part.kind == "rows":
+        return f"LEAST({total}, {most * part.scale})"
+    whole = limited(total, most * part.least, most * part.greatest)
+    if part.weigher is None:
+        return whole
+    count = totals.count(totals.bounding.parts[part.weigher])
+    return f"CASE WHEN {count} <= {most} THEN {whole} ELSE {shrunk(total, most, count)} END"
+
+
+# --- over units
+
+
+def _with_parts(totals: Totals, values: Sequence[str], select: str) -> str:
+    """The select over `p`, what each heavy unit adds to each cell."""
+    columns = (*totals.units, *totals.keys)
+    parts = f"SELECT {listed(columns, named(values))} FROM (SELECT * FROM {_HEAVY_ROWS}) AS q"
+    return f"(WITH p AS MATERIALIZED ({parts}{grouped(columns)}{totals.having}) {select})"
+
+
+def _over_units(totals: Totals, values: Sequence[str], source: str) -> str:
+    """The values summed over units; a customer that is several units counts once among distinct ones."""
+    keys = totals.keys
+    if not (totals.many and any(part.kind == "units" for part in totals.parts)):
+        return f"SELECT {listed(keys, named(f'SUM({value})' for value in values))} FROM {source}{grouped(keys)}"
+    pairs = zip(totals.parts, values, strict=True)
+    most = named(f"{'MAX' if part.kind == 'units' else 'SUM'}({value})" for part, value in pairs)
+    customers = f"SELECT {listed(('u', *keys), most)} FROM {source}{grouped(('u', *keys))}"
+    again = named(f"SUM(v{i})" for i in range(len(values)))
+    return f"SELECT {listed(keys, again)} FROM ({customers}) AS o{grouped(keys)}"
