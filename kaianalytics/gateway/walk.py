@@ -76,9 +76,12 @@ class _Visit:
 class Walk:
     """One statement's walk: an explicit stack, so that no tree is too deep for it."""
 
-    def __init__(self, view_names: Collection[str], catalog: frozenset[str], sql: str) -> None:
+    def __init__(
+        self, view_names: Collection[str], catalog: frozenset[str], sql: str, functions: Collection[str] = ()
+    ) -> None:
         self.views: set[str] = set()
         self._known = {fold(name): name for name in view_names}
+        self._functions = FUNCTIONS | frozenset(functions)
         self._catalog = catalog
         self._sql = sql
         self._place = _NO_PLACE
@@ -147,7 +150,7 @@ class Walk:
     def judge_function(self, node: Node, scope: frozenset[str]) -> None:
         """Law 5 for a scalar or aggregate call, or an operator."""
         name = self._plain_name(node, "function_name", "function")
-        if name not in FUNCTIONS or (name in OPERATORS.names and node["is_operator"] is not True):
+        if name not in self._functions or (name in OPERATORS.names and node["is_operator"] is not True):
             self._refuse_function(name)
 
     def judge_window(self, node: Node, scope: frozenset[str]) -> None:

@@ -242,7 +242,7 @@ READING: Mapping[str, Reason] = {
     "CAST_UNSUPPORTED": Reason(
         "Casts to {type} are not understood in a statistic.",
         _TOTAL,
-        "cast whole numbers to DOUBLE or VARCHAR, dates and times to each other, floor(x), ceil(x), round(x) to INTEGER",
+        "cast whole numbers to DOUBLE or VARCHAR, dates and times to each other, floor(x) or ceil(x) to INTEGER",
     ),
     "INTERVAL_UNSUPPORTED": Reason(
         "This INTERVAL is not understood.", _TOTAL, "write a literal such as INTERVAL '3' MONTH or INTERVAL 7 DAYS"

@@ -239,6 +239,13 @@ def test_every_admitted_function_is_the_pinned_engines_and_reads_nothing_but_its
     assert not allowed.FUNCTIONS & unsteady
 
 
+def test_the_functions_of_statistics_are_admitted_at_that_door_alone(guard: Guard) -> None:
+    sql = "SELECT width_bucket(pages, 0, 10, 5), approx_top_k(device, 3) FROM sessions GROUP BY 1"
+    assert guard.admit(sql, VIEWS, allowed.STATISTICS_FUNCTIONS).views == ("sessions",)
+    assert refusal(guard, sql).code == "FUNCTION_NOT_ADMITTED"
+    assert not allowed.STATISTICS_FUNCTIONS & (allowed.FUNCTIONS | allowed.WINDOW_CALLS)
+
+
 def test_no_name_is_both_admitted_and_refused() -> None:
     refused = frozenset().union(*(family.names for family in allowed.REFUSED))
     assert not refused & (allowed.FUNCTIONS | allowed.TABLE_CALLS.names)
