@@ -43,11 +43,11 @@ def recorded_text(at: str) -> str:
     return at[:16].replace("T", " ") + (" UTC" if at else "")
 
 
-def loss_sentence(rho: str, epsilon: str, epsilon_delta: str, delta: str) -> str:
-    """One loss in the ways that people know it."""
+def loss_sentence(rho: str, epsilon: str, epsilon_delta: str, delta: str, how: str = "") -> str:
+    """One loss in the ways that people know it; `how` it was charged stands after the ρ."""
     known_as = f" (ε {loss_text(epsilon)} at δ {loss_text(epsilon_delta)})" if epsilon else ""
     more = f", and δ {loss_text(delta)} for groups that are not declared" if number_of(delta) else ""
-    return f"ρ {loss_text(rho)}{known_as}{more}"
+    return f"ρ {loss_text(rho)}{how}{known_as}{more}"
 
 
 def windows_sentences(windows: Sequence[str], rho: str) -> Iterator[str]:
@@ -65,7 +65,7 @@ def windows_sentences(windows: Sequence[str], rho: str) -> Iterator[str]:
 
 def most_in_a_year(windows: Sequence[str]) -> int:
     """How many of the windows, by their first days, begin within one year, whichever twelve months are the fullest."""
-    days = sorted(date.fromisoformat(window) for window in windows)
+    days = sorted(date.fromisoformat(window[:10]) for window in windows)
     return max(sum(0 <= (other - day).days < 365 for other in days) for day in days)
 
 
@@ -101,10 +101,10 @@ def _about(table: ReleaseTable) -> Iterator[str]:
 
 def _cost(table: ReleaseTable) -> str:
     release = table.release
-    cost = loss_sentence(release.rho, release.epsilon, release.epsilon_delta, release.delta)
-    how = "charged" if table.charged else "from the record: not charged"
+    how = " charged" if table.charged else ", from the record: not charged"
+    cost = loss_sentence(release.rho, release.epsilon, release.epsilon_delta, release.delta, how)
     left = ", ".join(f"{name} {loss_text(amount)}" for name, amount in table.remaining.items())
-    return f"Release {release.release_id}, {how}: {cost}." + (f" Left: ρ {left}." if left else "")
+    return f"Release {release.release_id}: {cost}." + (f" Left: ρ {left}." if left else "")
 
 
 def _lost(lost: Mapping[str, str]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """`%%kai`: a cell that is one question, in SQL.
 
-    %%kai rho=0.002 as=visits          kai.stats(cell, rho="0.002"), kept in `visits` and shown
+    %%kai rho=0.002 as=visits          kai.stats(cell, rho="0.002"), kept in `visits` and shown; with --quiet only kept
     %%kai --rows as=frame              kai.sql(cell)
     %%kai --plan accuracy=50           kai.cost(cell, accuracy="50"); with rho= or epsilon=, kai.accuracy(cell, …)
     %kai rho=0.002 SELECT …            the same on one line; `%kai` alone shows what can be asked
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PRICES = ("rho", "epsilon", "accuracy")
 OPTIONS = (*PRICES, "size", "bounds", "tables", "as")
-FLAGS = ("--rows", "--plan")
+FLAGS = ("--rows", "--plan", "--quiet")
 USAGE = "%%kai rho=0.002 as=answer, and below it one SELECT; or %%kai --rows, %%kai --plan accuracy=50"
 _OPTION = re.compile(r"""\s*(?:(?P<flag>--[\w-]+)|(?P<name>\w+)=(?P<value>"[^"]*"|'[^']*'|[^\s"']+))(?=\s|$)""")
 _TEXTS = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", re.DOTALL)  # where a brace is a letter like any other
@@ -49,7 +49,7 @@ class KaiMagic:
 
     Options: exactly one price (rho=, epsilon= or accuracy=, with size=); bounds=private; tables=, names of frames;
     as=, the variable that keeps the answer. `--rows` asks for rows instead, `--plan` for what it would cost or how
-    exact it would be. `%kai` alone shows what can be asked.
+    exact it would be; `--quiet` keeps the answer without showing it. `%kai` alone shows what can be asked.
     """
 
     def __init__(self, shell: InteractiveShell, connection: Callable[[], Connection]) -> None:
@@ -65,7 +65,7 @@ class KaiMagic:
         answer = self._ask(sql, read)
         if name := read.options.get("as"):
             self._shell.user_ns[name] = answer
-        return answer
+        return None if "--quiet" in read.flags else answer
 
     def _ask(self, sql: str, line: Line) -> Any:
         given = {name: value for name, value in line.options.items() if name != "as"}
@@ -100,6 +100,8 @@ def read_line(line: str) -> Line:
             flags.add(_known_flag(found["flag"]))
         else:
             options[_known_option(found["name"], options)] = found["value"].strip("\"'")
+    if "--quiet" in flags and "as" not in options:
+        raise _refused("An answer that is neither kept nor shown is lost.", "--quiet goes with as=")
     if (name := options.get("as")) and (not name.isidentifier() or keyword.iskeyword(name)):
         raise _refused("as= names a variable of this notebook.", USAGE)
     return Line(options, frozenset(flags), line[place:].strip())
@@ -124,7 +126,7 @@ def _question(line: Line, cell: str | None) -> str:
 
 def _known_flag(flag: str) -> str:
     if flag not in FLAGS:
-        raise _refused(f"`{flag[:40]}` is no option.", f"flags are {' and '.join(FLAGS)}; {USAGE}")
+        raise _refused(f"`{flag[:40]}` is no option.", f"flags are {', '.join(FLAGS)}; {USAGE}")
     return flag
 
 

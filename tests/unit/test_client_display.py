@@ -97,7 +97,7 @@ def test_the_text_shows_error_bars_rounded_up_and_what_it_rests_on() -> None:
     for sentence in (
         "± is privacy noise at 95%; it counts neither sampling nor what bounding leaves out.",
         "a bias that the ± does not count: At most 20 rows of one customer are counted.",
-        "Release 7, charged: ρ 0.002 (ε 0.32 at δ 10⁻⁶). Left: ρ account 1.998.",
+        "Release 7: ρ 0.002 charged (ε 0.32 at δ 10⁻⁶). Left: ρ account 1.998.",
         "Snapshot b0c1d2.0",
         ISOLATION_SENTENCE,
     ):

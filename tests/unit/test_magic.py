@@ -94,6 +94,11 @@ def test_a_cell_is_one_question_asked_kept_and_shown(loaded: InteractiveShell, k
     assert kai.calls == [("stats", "SELECT device, COUNT(*) AS n\nFROM sessions", {"rho": "0.002"})]
 
 
+def test_a_quiet_cell_is_kept_and_not_shown(loaded: InteractiveShell) -> None:
+    result, printed, error = run(loaded, "%%kai rho=0.002 --quiet as=visits\nSELECT 1")
+    assert (result, printed, error) == (None, "", None) and loaded.user_ns["visits"] is ANSWER
+
+
 def test_a_shell_that_connects_knows_the_magic_by_itself(shell: InteractiveShell, kai: Recorded) -> None:
     connection._load_magic()
     connection._load_magic()
@@ -140,6 +145,7 @@ def test_one_line_asks_as_well_and_alone_it_shows_what_can_be_asked(loaded: Inte
         ("%%kai ro=0.002\nSELECT 1", "MAGIC_OPTION"),
         ("%%kai rho=0.002 rho=0.003\nSELECT 1", "MAGIC_OPTION"),
         ("%%kai --everything\nSELECT 1", "MAGIC_OPTION"),
+        ("%%kai rho=0.002 --quiet\nSELECT 1", "MAGIC_OPTION"),
         ("%%kai --rows rho=0.002\nSELECT 1", "MAGIC_OPTION"),
         ("%%kai rho=0.002 SELECT 1\nFROM sessions", "MAGIC_OPTION"),
         ("%%kai rho=0.002 as=1st\nSELECT 1", "MAGIC_OPTION"),
