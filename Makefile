@@ -12,7 +12,7 @@ help:
 	@echo "make demo    the whole way once, on generated data (DATA=complete-journey for a public data set)"
 	@echo "make lab     JupyterLab on the same, one launcher card per purpose"
 	@echo "make test    every check and test"
-	@echo "make bench   the measurements of docs/reference/measurements.md"
+	@echo "make bench   the measurements of docs/reference: measurements.md, accuracy.md"
 	@echo "make lock    resolve the lock files again"
 
 $(VENV)/.ready: requirements.lock pyproject.toml

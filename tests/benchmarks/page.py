@@ -1,4 +1,4 @@
-"""docs/reference/measurements.md, made of tables: every figure on it was measured by the run that wrote it."""
+"""The pages that `make bench` writes, made of tables: every figure on them was measured by the run that wrote it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from measured import Series
 
 NOT_MEASURED = "not measured in this run"
 
-_HEAD = """# Measurements
+HEAD = """# Measurements
 
 <!-- Written by `make bench` (tests/benchmarks/run.py). Run it again instead of editing. -->
 
@@ -39,10 +39,10 @@ class Table:
         return "\n\n".join(part for part in (f"## {self.title}", self.words, table) if part) + "\n"
 
 
-def page(facts: Sequence[tuple[str, str]], tables: Iterable[Table]) -> str:
-    """The whole page."""
+def page(facts: Sequence[tuple[str, str]], tables: Iterable[Table], head: str = HEAD) -> str:
+    """The whole page: its head, what must be known of the run, its tables."""
     run = Table("The run", "", ("fact", "value"), facts)
-    return "\n".join([_HEAD, run.text(), *(table.text() for table in tables)])
+    return "\n".join([head, run.text(), *(table.text() for table in tables)])
 
 
 def duration(seconds: float) -> str:

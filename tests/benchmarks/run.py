@@ -1,8 +1,12 @@
-"""`make bench`: measures, and writes docs/reference/measurements.md from what it measured.
+"""`make bench`: measures, and writes pages of docs/reference from what it measured.
 
-    python tests/benchmarks/run.py [--customers N] [--large] [--install] [--test-seconds S]
+    python tests/benchmarks/run.py [--only PAGE] [--customers N] [--large] [--install] [--test-seconds S]
 
-Everything happens in a temporary folder that is gone afterwards; a run that fails leaves the page as it was.
+    measurements.md    what it costs to have the privacy policy enforced, beside the plain tool
+    accuracy.md        how exact answers are, beside two peers; fetches them from the package index the first time
+
+Everything happens in a temporary folder that is gone afterwards, but for the peers' environments, which the user's
+cache keeps; a run that fails leaves its page as it was.
 `--large` also builds for 1,000,000 customers, `--install` also installs from the lock file (it downloads), and
 `--test-seconds` puts the time that `make test` took on the page, which is measured by who ran it.
 """
@@ -20,33 +24,45 @@ from typing import TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for tests/support
 
+from accuracy.bench import accuracy
+from accuracy.report import HEAD as ACCURACY_HEAD
 from asking import analyst, asking
 from building import building, built
 from children import ROOT, gateway
 from machine import facts
-from page import Table, page
+from page import HEAD, Table, page
 from parts import parts
 from starting import starting
 from whole_way import whole_way
 
-PAGE = ROOT / "docs" / "reference" / "measurements.md"
+FOLDER = ROOT / "docs" / "reference"
 LARGE = 1_000_000
 T = TypeVar("T")
 
 
 def main() -> None:
-    """Measure and write the page."""
+    """Measure and write the pages."""
     options = _options()
+    for name, (head, tables) in _PAGES.items():
+        if options.only in (None, name):
+            _write(name, head, tables, options)
+
+
+def _write(
+    name: str, head: str, tables: Callable[[Path, argparse.Namespace], list[Table]], options: argparse.Namespace
+) -> None:
     load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="kai-bench-") as folder:
-        tables = _tables(Path(folder), options)
+        measured = tables(Path(folder), options)
     command = " ".join(["python tests/benchmarks/run.py", *sys.argv[1:]])
-    PAGE.write_text(page(facts(command, load_before, date.today()), tables), encoding="utf-8")
-    print(f"Wrote {PAGE.relative_to(ROOT)}.")
+    text = page(facts(command, load_before, date.today()), measured, head)
+    (FOLDER / f"{name}.md").write_text(text, encoding="utf-8")
+    print(f"Wrote docs/reference/{name}.md.")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--only", choices=_PAGES, help="write this page alone")
     parser.add_argument("--customers", type=int, default=100_000, help="of the build that questions are asked of")
     parser.add_argument("--large", action="store_true", help=f"also build for {LARGE:,} customers")
     parser.add_argument("--install", action="store_true", help="also install into a new environment; downloads")
@@ -54,7 +70,11 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _tables(work: Path, options: argparse.Namespace) -> list[Table]:
+def _accuracy(work: Path, _: argparse.Namespace) -> list[Table]:
+    return _told("accuracy", lambda: accuracy(work))
+
+
+def _measurements(work: Path, options: argparse.Namespace) -> list[Table]:
     """Every table, in the order of the page; builds come first, while this process is still small."""
     builds = [_told("build", lambda: built(work, options.customers))]
     if options.large:
@@ -72,6 +92,8 @@ def _told(what: str, measure: Callable[[], T]) -> T:
     print(f"{what} …", flush=True)
     return measure()
 
+
+_PAGES = {"measurements": (HEAD, _measurements), "accuracy": (ACCURACY_HEAD, _accuracy)}
 
 if __name__ == "__main__":
     main()

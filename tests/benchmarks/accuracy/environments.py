@@ -25,9 +25,9 @@ class Environment:
     absent: str = ""
 
 
-def environment(peer: str) -> Environment:
+def environment(peer: str, pinned_in: Path = _HERE) -> Environment:
     """That of `peer`: made now, if it isn't there from an earlier run with the same pins."""
-    pins = _HERE / f"requirements-{peer}.txt"
+    pins = pinned_in / f"requirements-{peer}.txt"
     digest = hashlib.sha256(pins.read_bytes() + sys.version.encode()).hexdigest()[:16]
     folder = _cache() / f"{peer}-{digest}"
     python = folder / "bin" / "python"

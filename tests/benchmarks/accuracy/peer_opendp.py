@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 
@@ -34,7 +35,8 @@ def main() -> None:
         asked = [job["questions"][at] for at in places]
         for at, answer in zip(places, _of_table(table, asked, rho / len(job["questions"]), job["times"]), strict=True):
             answers[at] = answer
-    settings = f"ρ = {rho / len(job['questions']):.4g} for each of {len(job['questions'])} questions"
+    each = f"ρ = {rho / len(job['questions']):.6f} for each question, zCDP, split evenly, keys given"
+    settings = f"{version('opendp')}; {each}"
     Path(sys.argv[2]).write_text(json.dumps({"answers": answers, "settings": settings}), encoding="utf-8")
 
 

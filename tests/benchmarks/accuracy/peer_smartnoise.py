@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 
@@ -39,7 +40,9 @@ def main() -> None:
         _answered(question, tables[question["table"]], sources[question["table"]], privacy, job["times"])
         for question in job["questions"]
     ]
-    settings = f"ε = {epsilon:.4g} for each of {columns} noisy columns"
+    settings = (
+        f"{version('smartnoise-sql')}; ε = {epsilon:.4g} for each of {columns} noisy columns, Laplace, keys given"
+    )
     Path(sys.argv[2]).write_text(json.dumps({"answers": answers, "settings": settings}), encoding="utf-8")
 
 

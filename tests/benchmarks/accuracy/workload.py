@@ -141,10 +141,10 @@ _COUNTRIES = (
 PURCHASES = TableOf(
     "purchases",
     "SELECT CustomerID AS customer, Country AS country, strftime(InvoiceDate, '%Y-%m') AS ym, "
-    "strftime(InvoiceDate, '%a') AS weekday, CAST(hour(InvoiceDate) AS BIGINT) AS clock, "
+    "strftime(InvoiceDate, '%a') AS dow, CAST(hour(InvoiceDate) AS BIGINT) AS clock, "
     "least(Quantity, 100) AS pieces, least(round(Quantity * UnitPrice, 2), 100) AS pounds "
     "FROM '{source}' WHERE CustomerID IS NOT NULL AND Quantity > 0 AND UnitPrice > 0",
-    {"country": _COUNTRIES, "ym": _MONTHS, "weekday": ("Mon", "Tue", "Wed", "Thu", "Fri", "Sun"),
+    {"country": _COUNTRIES, "ym": _MONTHS, "dow": ("Mon", "Tue", "Wed", "Thu", "Fri", "Sun"),
      "clock": tuple(range(6, 21))},
     {"pieces": Values(0, 100), "pounds": Values(0, 100, "0.01")},
     (),
@@ -213,22 +213,22 @@ RETAIL: tuple[Question, ...] = (
     Question(PURCHASES, "rows"),
     Question(PURCHASES, "rows", by=("country",)),
     Question(PURCHASES, "rows", by=("ym",)),
-    Question(PURCHASES, "rows", by=("weekday",)),
+    Question(PURCHASES, "rows", by=("dow",)),
     Question(PURCHASES, "rows", by=("clock",)),
     Question(PURCHASES, "rows", where=(("pieces", ">=", 12),)),
     Question(PURCHASES, "rows", by=("ym",), where=(("pieces", ">=", 12),)),
-    Question(PURCHASES, "rows", by=("weekday",), where=(("pounds", ">=", 50),)),
+    Question(PURCHASES, "rows", by=("dow",), where=(("pounds", ">=", 50),)),
     Question(PURCHASES, "rows", where=(("country", "=", "Germany"),)),
     Question(PURCHASES, "customers"),
     Question(PURCHASES, "customers", by=("country",)),
     Question(PURCHASES, "customers", by=("ym",)),
-    Question(PURCHASES, "customers", by=("weekday",)),
+    Question(PURCHASES, "customers", by=("dow",)),
     Question(PURCHASES, "customers", where=(("pieces", ">=", 48),)),
     Question(PURCHASES, "customers", by=("ym",), where=(("pounds", ">=", 50),)),
     Question(PURCHASES, "sum", "pounds"),
     Question(PURCHASES, "sum", "pounds", by=("ym",)),
     Question(PURCHASES, "sum", "pounds", by=("country",)),
-    Question(PURCHASES, "sum", "pounds", by=("weekday",)),
+    Question(PURCHASES, "sum", "pounds", by=("dow",)),
     Question(PURCHASES, "sum", "pounds", where=(("pieces", ">=", 12),)),
     Question(PURCHASES, "sum", "pounds", by=("ym",), where=(("country", "<>", "United Kingdom"),)),
     Question(PURCHASES, "sum", "pieces"),
@@ -236,7 +236,7 @@ RETAIL: tuple[Question, ...] = (
     Question(PURCHASES, "mean", "pounds"),
     Question(PURCHASES, "mean", "pounds", by=("country",)),
     Question(PURCHASES, "mean", "pounds", by=("ym",)),
-    Question(PURCHASES, "mean", "pieces", by=("weekday",)),
+    Question(PURCHASES, "mean", "pieces", by=("dow",)),
 )
 
 SAMPLE: tuple[Question, ...] = (
