@@ -4,7 +4,9 @@
 2. A worker that was killed, ran out of memory or died is a WorkerFault with a code; the session's next query starts a
    fresh worker, with the stops as they stand.
 3. Sessions do not wait for each other; the queries of one session run one after another.
-4. A stop reaches every query that begins after `update_stops` returned.
+4. A stop reaches every query that is sent to a worker after the pool was told of it, by `update_stops` or by anyone's
+   `session`: whether its stops are those of the moment is looked at under the lock that telling takes. It is never
+   taken back while the pool lives.
 5. A query whose asker is gone is ended: before its worker is asked, or with its worker; never another's query.
 6. No worker outlives the gateway: it ends when its channel closes, and the kernel kills it with the pool's own thread.
 """
@@ -18,6 +20,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import replace
+from typing import Any
 
 from kaianalytics.errors import KaiError, WorkerFault
 from kaianalytics.gateway.answer import Answer, Row, rows_of
@@ -39,6 +42,7 @@ class SessionWorker:
         self._limits = limits
         self._start = start
         self._busy = threading.Lock()
+        self._telling = threading.Lock()  # held while a request is sent, and while the stops change
         self._process: WorkerProcess | None = None
         self._closed = False
         self._gone: threading.Event | None = None  # of the query whose turn it is
@@ -64,11 +68,9 @@ class SessionWorker:
             raise WorkerFault("BUSY", "The session's earlier query still runs.", hint="wait for it, or interrupt it")
         self._gone = gone
         try:
-            _demand_asker(gone)
-            process = self._ready(until)
-            _demand_asker(gone)  # a process takes a while to start
             request = {"op": "query", "sql": sql, "rows_max": rows_max, "bytes_max": bytes_max}
-            schema = process.ask(request, until)["schema"]
+            process = self._sent(request, until, gone)
+            schema = process.status(until)["schema"]
         except BaseException as error:
             self._give_back(whole=False, error=error)
             raise
@@ -79,6 +81,12 @@ class SessionWorker:
     ) -> list[Row]:
         """The rows of one SELECT of our own compiler as Python values; whole decimals come as integers."""
         return rows_of(self.run(sql, deadline_s, gone=gone, rows_max=rows_max))
+
+    def stop(self, units: frozenset[str]) -> None:
+        """Leaves these units out of every query that is sent from now on, beside those stopped before."""
+        if not units <= self.spec.stops:
+            with self._telling:
+                self.spec = replace(self.spec, stops=self.spec.stops | units)
 
     def cancel(self, gone: threading.Event | None = None) -> bool:
         """Kills the process if a query runs, with `gone` that one alone: it ends with the code CANCELLED.
@@ -111,6 +119,17 @@ class SessionWorker:
         """The process's id while there is one."""
         process = self._process
         return process.pid if process else None
+
+    def _sent(self, request: dict[str, Any], until: float, gone: threading.Event | None) -> WorkerProcess:
+        """The process that the request was sent to, which knew the stops of that moment (law 4)."""
+        while True:
+            _demand_asker(gone)
+            process = self._ready(until)
+            _demand_asker(gone)  # a process takes a while to start
+            with self._telling:
+                if process.stops == self.spec.stops:
+                    process.send(request, until)
+                    return process
 
     def _ready(self, until: float) -> WorkerProcess:
         """A process that is up and knows the stops of now."""
@@ -169,6 +188,7 @@ class WorkerPool:
     def __init__(self, limits: WorkerLimits | None = None) -> None:
         self.limits = limits or WorkerLimits()
         self._workers: dict[tuple[str, str], SessionWorker] = {}
+        self._stopped: dict[str, frozenset[str]] = {}  # by purpose, all that the pool was ever told
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._requests: queue.SimpleQueue[Future[WorkerProcess] | None] = queue.SimpleQueue()
@@ -180,24 +200,32 @@ class WorkerPool:
         """The session's worker for the store; another store than before ends the earlier worker first."""
         key = (session_id, spec.access)
         with self._lock:
-            worker = self._workers.get(key)
-            same = worker is not None and replace(worker.spec, stops=spec.stops) == spec
-            if worker is not None and same:
-                # a stop is never taken back, and of two questions at one time either may have read the stops first
-                worker.spec = replace(spec, stops=spec.stops | worker.spec.stops)
-                return worker
-            self._workers[key] = fresh = SessionWorker(spec, self.limits, self._start)
-        if worker is not None:
-            worker.close()
-        return fresh
+            spec = replace(spec, stops=self._told(spec.purpose, spec.stops))
+            found = self._workers.get(key)
+            same = found is not None and replace(found.spec, stops=spec.stops) == spec
+            if found is None or not same:
+                self._workers[key] = SessionWorker(spec, self.limits, self._start)
+            worker, purposes_own = self._workers[key], self._of_purpose(spec.purpose)
+        for each in purposes_own:
+            each.stop(spec.stops)
+        if found is not None and found is not worker:
+            found.close()
+        return worker
 
     def update_stops(self, purpose: str, pseudonyms: Iterable[str]) -> None:
-        """Makes these the stopped units of a purpose for every query that begins from now, in running workers too."""
-        stops = frozenset(pseudonyms)
+        """Leaves these units of a purpose out of every query that is sent from now, in running workers too."""
         with self._lock:
-            for worker in self._workers.values():
-                if worker.spec.purpose == purpose:
-                    worker.spec = replace(worker.spec, stops=stops)
+            stops, workers = self._told(purpose, frozenset(pseudonyms)), self._of_purpose(purpose)
+        for worker in workers:  # not under the pool's lock, for a worker may be taking its time over a request
+            worker.stop(stops)
+
+    def _told(self, purpose: str, stops: frozenset[str]) -> frozenset[str]:
+        """All that the pool was ever told to stop for the purpose: of two askers either may have read first."""
+        self._stopped[purpose] = stops | self._stopped.get(purpose, frozenset())
+        return self._stopped[purpose]
+
+    def _of_purpose(self, purpose: str) -> list[SessionWorker]:
+        return [worker for worker in self._workers.values() if worker.spec.purpose == purpose]
 
     def cancel(self, session_id: str, gone: threading.Event | None = None) -> bool:
         """Ends what the session runs just now, with `gone` that one query alone; True if something did."""

@@ -22,6 +22,7 @@ from typing import Any
 from kaianalytics.errors import WorkerFault
 from kaianalytics.gateway.channel import Channel, Frame, FrameKind
 from kaianalytics.gateway.failures import Failure
+from kaianalytics.policy.secure_views import ViewSql
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +57,12 @@ class WorkerLimits:
 
 @dataclass(frozen=True)
 class StoreSpec:
-    """What a session's worker opens: purpose and access, the one file, the view statements, the stopped units."""
+    """What a session's worker opens: purpose and access, the one file, its views, the stopped units."""
 
     purpose: str
     access: str
     path: Path
-    view_sqls: tuple[str, ...]
+    views: tuple[ViewSql, ...]
     stops: frozenset[str] = frozenset()
 
 
@@ -99,7 +100,7 @@ class WorkerProcess:
         start = {
             "parent": os.getpid(),
             "store": str(spec.path),
-            "views": spec.view_sqls,
+            "views": spec.views,
             "stops": sorted(spec.stops),
             "memory_limit": f"{limits.memory_mib}MiB",
             "threads": limits.threads,
@@ -121,12 +122,20 @@ class WorkerProcess:
 
     def ask(self, request: dict[str, Any], until: float) -> dict[str, Any]:
         """Sends one request and returns its status, which is ok; raises the failure that it tells otherwise."""
+        self.send(request, until)
+        return self.status(until)
+
+    def send(self, request: dict[str, Any], until: float) -> None:
+        """Sends one request; a WorkerFault where the time is up or the process ended."""
         try:
             self._channel.send_json(FrameKind.REQUEST, request, until=until)
         except TimeoutError as error:
             raise self._past_deadline() from error
         except OSError as error:
             raise self._ended() from error
+
+    def status(self, until: float) -> dict[str, Any]:
+        """The status of the request that was sent, which is ok; raises the failure that it tells otherwise."""
         status = self.receive(until).json()
         if status.get("ok") is True:
             return status

@@ -16,7 +16,8 @@ from pathlib import Path
 from kaianalytics.custody import contracts as contract_files
 from kaianalytics.errors import BuildFault, Refused
 from kaianalytics.policy.contract import Access, Contracts
-from kaianalytics.policy.views import StorePlan, store_plan, view_sql
+from kaianalytics.policy.secure_views import ViewSql, views_sql
+from kaianalytics.policy.views import StorePlan, store_plan
 from kaianalytics.privacy.unit import StatisticsView, WindowSpan
 from kaianalytics.privacy.windows import start_of
 from kaianalytics.warehouse import published
@@ -83,11 +84,11 @@ class Serving:
         raise Refused("NO_STATISTICS", "No statistics can be asked for this purpose.", hint="see `kai.datasets()`")
 
     @cached_property
-    def _view_statements(self) -> Mapping[tuple[str, Access], tuple[str, ...]]:
+    def _view_statements(self) -> Mapping[tuple[str, Access], tuple[ViewSql, ...]]:
         # written once for a build: sqlglot takes longer over them than the guard over a question
-        return {store: tuple(view_sql(table) for table in plan.tables.values()) for store, plan in self.plans.items()}
+        return {store: views_sql(plan) for store, plan in self.plans.items()}
 
-    def view_statements(self, purpose: str, access: Access) -> tuple[str, ...]:
+    def view_statements(self, purpose: str, access: Access) -> tuple[ViewSql, ...]:
         """The statements by which a worker makes its secure views."""
         return self._view_statements[purpose, access]
 

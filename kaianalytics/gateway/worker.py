@@ -5,9 +5,10 @@ The order of its life, of which no step may move:
 
 1. Limits first: no core dump, no file writes, a cap on memory; it dies with the gateway.
 2. Open: an in-memory catalog with every extension, secret and Python replacement off; the store attached read-only.
-3. The stop table and the secure views, from the pool's texts; then every view is read once.
+3. The stop table and the secure views, from the pool's texts, in both their shapes; then every view is read once.
 4. Lock: no external access, no local file system, no setting can be changed. A worker that still reads a file ends.
-5. Only then READY, and requests one at a time, until the other side is gone.
+5. Only then READY, and requests one at a time, until the other side is gone. New stops change the views they touch in
+   one transaction, before the next answer; a worker that can't make them hold ends.
 
 An answer is whole before its first byte leaves: an error or a result that is too large is told instead of it, never
 after it. Of an error, only a code, a sentence of ours and the engine's *class* of error leave this process (law 5).
@@ -47,6 +48,15 @@ _LOCK = (
 )
 
 
+# a unit by its pseudonym and, as statistics stores number it, by the first 64 bits of that
+_STOP = """INSERT INTO kai_stops SELECT DISTINCT unit, CAST('0x' || left(unit, 16) AS UBIGINT)
+    FROM (SELECT unnest(?::VARCHAR[]) AS unit)"""
+
+View = Sequence[
+    str
+]  # the statements of one view: open, stopping, and the question whether its table holds a stopped unit
+
+
 class ResultTooLarge(Exception):
     """The result has more rows or bytes than the request allows."""
 
@@ -62,7 +72,7 @@ def main() -> None:
     held = limits.apply(limits.ResourceLimits(address_space=start["address_space"]))
     connection = open_store(start)
     channel.send_json(FrameKind.READY, {"limits": sorted(held)})
-    serve(channel, connection)
+    serve(channel, connection, start["views"])
 
 
 def open_store(start: dict[str, Any]) -> duckdb.DuckDBPyConnection:
@@ -71,10 +81,11 @@ def open_store(start: dict[str, Any]) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:", config=settings)
     connection.execute("SET TimeZone='UTC'")
     connection.execute(f"ATTACH {_literal(start['store'])} AS store (READ_ONLY)")
-    connection.execute("CREATE TABLE kai_stops (unit VARCHAR)")
-    set_stops(connection, start["stops"])
-    for view in start["views"]:
-        connection.execute(view)
+    connection.execute("CREATE TABLE kai_stops (unit VARCHAR, kai_unit UBIGINT)")
+    for _, stopping, _ in start["views"]:
+        connection.execute(stopping)
+    _read_every_view(connection)
+    set_stops(connection, start["views"], start["stops"])
     _read_every_view(connection)
     for setting in _LOCK:
         connection.execute(setting)
@@ -82,18 +93,26 @@ def open_store(start: dict[str, Any]) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def set_stops(connection: duckdb.DuckDBPyConnection, units: Sequence[str]) -> None:
+def set_stops(connection: duckdb.DuckDBPyConnection, views: Sequence[View], units: Sequence[str]) -> None:
     """Makes the stopped units exactly these, at once for every view."""
     connection.execute("BEGIN TRANSACTION")
     connection.execute("DELETE FROM kai_stops")
-    connection.execute("INSERT INTO kai_stops SELECT DISTINCT unnest(?::VARCHAR[])", [list(units)])
+    connection.execute(_STOP, [list(units)])
+    for shape_open, stopping, held in views:
+        [(holds_one,)] = connection.execute(held).fetchall()
+        connection.execute(stopping if holds_one else shape_open)
     connection.execute("COMMIT")
 
 
-def serve(channel: Channel, connection: duckdb.DuckDBPyConnection) -> None:
+def serve(channel: Channel, connection: duckdb.DuckDBPyConnection, views: Sequence[View]) -> None:
     """Answers requests until the other side is gone, or an error leaves the engine in doubt."""
-    while (request := channel.receive()) is not None:
-        failure = _answer(channel, connection, request.json())
+    while (frame := channel.receive()) is not None:
+        request = frame.json()
+        if request["op"] == "stops":
+            set_stops(connection, views, request["units"])  # an error here ends the process: nothing is served without
+            channel.send_json(FrameKind.STATUS, {"ok": True})
+            continue
+        failure = _answer(channel, connection, request)
         if failure is not None:
             channel.send_json(FrameKind.STATUS, failure.to_json())
             if failure.ends_worker:
@@ -102,10 +121,6 @@ def serve(channel: Channel, connection: duckdb.DuckDBPyConnection) -> None:
 
 def _answer(channel: Channel, connection: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> Failure | None:
     try:
-        if request["op"] == "stops":
-            set_stops(connection, request["units"])
-            channel.send_json(FrameKind.STATUS, {"ok": True})
-            return None
         if not _is_one_select(connection, request["sql"]):
             return unexpected_statement()
         schema, batches = read(connection, request["sql"], request["rows_max"], request["bytes_max"])

@@ -13,6 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import get_args
 
 from kaianalytics.policy.contract import ALLOWED_ACTIONS, Action, Classification, Column, ColumnRule
+from kaianalytics.policy.properties import COLUMN_PROPERTIES
 from kaianalytics.policy.reading import Part, Properties
 from kaianalytics.policy.rules import day_of, generalisation
 from kaianalytics.privacy.unit import ColumnType, ValueBounds
@@ -22,14 +23,13 @@ KEBAB = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _TYPES: tuple[ColumnType, ...] = get_args(ColumnType)
 _CLASSIFICATIONS: tuple[Classification, ...] = get_args(Classification)
 _ACTIONS: tuple[Action, ...] = ("keep", "pseudonym", "mask", "drop")  # generalise is written with its `how`
-_PROPERTIES = ("kai.purposeRules", "kai.keyDomain")
 _OPTIONS = ("minimum", "maximum", "multipleOf")
 
 
 def read_column(part: Part) -> Column:
     """The column in one entry of a schema's properties; every fault is noted in the part."""
     ours = Properties(part)
-    ours.only(*_PROPERTIES)
+    ours.only(*COLUMN_PROPERTIES)
     kind = part.choice("logicalType", _TYPES)
     minimum, maximum, step = _range(part, kind)
     column = Column(
@@ -45,6 +45,7 @@ def read_column(part: Part) -> Column:
         enum=_enum(part, kind),
         description=part.text("description", ""),
         references=tuple(each.text("to") for each in part.parts("relationships", required=False)),
+        primary_key=part.flag("primaryKey", default=False),
     )
     if part.raw("classification") == column.classification:  # else it is a stand-in, and says nothing of the rules
         _check_key(part, ours, column)
@@ -56,6 +57,8 @@ def _column_name(part: Part) -> str:
     name = part.text("name")
     if name and not NAME.fullmatch(name):
         part.fault(f"`{name}` is no column name", "small letters, digits and _, beginning with a letter", at="name")
+    if name.startswith("kai_"):
+        part.fault("names that begin with `kai_` belong to the sandbox", at="name")
     if part.has("physicalName") and part.raw("physicalName") != name:
         part.fault("a column is named as in its source: leave physicalName out", at="physicalName")
     return name

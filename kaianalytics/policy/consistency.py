@@ -12,10 +12,12 @@ from dataclasses import dataclass, fields
 
 from kaianalytics.policy.clauses import PURPOSE_CLAUSES, PrivacyPolicy
 from kaianalytics.policy.contract import Column, DataContract
+from kaianalytics.policy.places import Places
 from kaianalytics.policy.product_checks import Surroundings, check_product
 from kaianalytics.policy.purpose import ChoiceSource, Population, Purposes, StopSource
 from kaianalytics.policy.reading import Document, Faults, Path
 from kaianalytics.policy.roles import Roles, grant_places
+from kaianalytics.policy.terms_checks import check_names
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ def check(folder: Folder, faults: Faults) -> None:
     surroundings = Surroundings(folder.purposes, folder.purposes_broken, folder.roles, folder.products, folder.broken)
     for product in folder.products.values():
         check_product(product, surroundings, folder.documents[product.file], faults)
+    places = {n: Places(each, folder.documents[each.file], faults) for n, each in folder.products.items()}
+    check_names(folder.products, places)
     if folder.purposes_broken:
         return
     if folder.policy:
@@ -102,6 +106,15 @@ class _Populations:
             self._check_granted(self.population.consents)
         if self.population.stops:
             self._check_scopes(self.population.stops)
+        for product in self.population.product_caps:
+            self._check_cap(product)
+
+    def _check_cap(self, product: str) -> None:
+        contract = self.folder.products.get(product)
+        if contract is None and not self.folder.broken:
+            self._note(("product_caps", product), f"no contract describes product `{product}`")
+        elif contract and contract.population != self.population.name:
+            self._note(("product_caps", product), f"product `{product}` is not about this population")
 
     def _note(self, path: Path, message: str, hint: str = "") -> None:
         self.faults.note(self.folder.documents["purposes.yaml"], (*self.place, *path), message, hint)

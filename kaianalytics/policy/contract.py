@@ -15,7 +15,7 @@ from typing import Literal
 from kaianalytics.policy.clauses import PrivacyPolicy
 from kaianalytics.policy.purpose import Purposes
 from kaianalytics.policy.roles import Roles
-from kaianalytics.privacy.unit import ColumnType, ContributionBounds
+from kaianalytics.privacy.unit import ColumnType, ContributionBounds, Profile, WindowSpan
 
 Access = Literal["rows", "statistics"]
 Action = Literal["keep", "pseudonym", "generalise", "mask", "drop"]
@@ -70,6 +70,7 @@ class Column:
     enum: tuple[str, ...] = ()
     description: str = ""
     references: tuple[str, ...] = ()  # "product.column", from relationships
+    primary_key: bool = False  # the product's key, or a part of it
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,24 @@ class Retention:
 
 
 @dataclass(frozen=True)
+class WindowRule:
+    """The windows of time that budgets live with, by an event time and, where rows may come late, their arrival."""
+
+    column: str
+    span: WindowSpan
+    arrived: str | None = None
+
+
+@dataclass(frozen=True)
+class PreAggregateRule:
+    """A table per unit and cell that the builder makes, so that a question on exactly these keys is quick."""
+
+    name: str
+    keys: tuple[str, ...]
+    sums: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class DataContract:
     """One data product: its source, schema, privacy unit, purposes and bounds."""
 
@@ -126,6 +145,9 @@ class DataContract:
     population: str | None = None  # None: a public table about no person
     unit: str | None = None  # the column that names the privacy unit
     contribution: ContributionBounds | None = None
+    profile: Profile | None = None
+    windows: WindowRule | None = None
+    pre_aggregates: tuple[PreAggregateRule, ...] = ()
     retention: Retention | None = None
     file: str = ""
     description: str = ""
@@ -148,6 +170,12 @@ class DataContract:
     def has(self, name: str) -> bool:
         """Whether the contract has a column of that name."""
         return any(column.name == name for column in self.columns)
+
+    @property
+    def key(self) -> Column | None:
+        """The one column that is the primary key; None where there is none, or several columns make it together."""
+        parts = [column for column in self.columns if column.primary_key]
+        return parts[0] if len(parts) == 1 else None
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,8 @@
 """One ODCS document → one DataContract: the standard's own fields where they exist, ours under customProperties.
 
-Read here from the standard: name, version, servers[].type and path, schema[0], logicalType, required, classification,
-logicalTypeOptions (minimum, maximum, multipleOf), enum, relationships, slaProperties `retention`, roles' approvers.
-Ours, on the schema object: kai.privacyUnit {population, column}, kai.purposes {purpose: {basis, access}},
-kai.contribution {groups, rowsPerGroup}, kai.appiStatus, kai.jointUse, kai.countries; on a column: kai.purposeRules
-{purpose: keep | pseudonym | mask | drop | {generalise: how}} and kai.keyDomain. Any other `kai.` property is a fault.
+Read here from the standard: name, version, servers[].type and path, schema[0], logicalType, required, primaryKey,
+classification, logicalTypeOptions (minimum, maximum, multipleOf), enum, relationships, slaProperties `retention`, and
+the approvers in roles. Ours stand in `policy.properties`, with what they mean; any other `kai.` property is a fault.
 """
 
 from __future__ import annotations
@@ -14,8 +12,9 @@ from typing import Literal, get_args
 
 from kaianalytics.policy.columns import NAME, read_column
 from kaianalytics.policy.contract import Access, Basis, Column, DataContract, PurposeRule, Retention
+from kaianalytics.policy.properties import PRODUCT_PROPERTIES
 from kaianalytics.policy.reading import Document, Faults, Part, Properties
-from kaianalytics.privacy.unit import ContributionBounds
+from kaianalytics.policy.terms import Terms, read_terms
 
 API_VERSIONS = ("v3.1.0", "v3.2.0")
 APPI_STATUSES = (
@@ -23,9 +22,6 @@ APPI_STATUSES = (
 )
 Format = Literal["parquet", "csv", "duckdb"]
 _FORMATS: tuple[Format, ...] = get_args(Format)
-_PROPERTIES = (
-    *("kai.privacyUnit", "kai.purposes", "kai.contribution", "kai.appiStatus", "kai.jointUse", "kai.countries"),
-)
 _ACCESS: tuple[Access, ...] = get_args(Access)
 _BASIS = re.compile(r"prior-consent\(([a-z0-9][a-z0-9-]*)\)")
 # A path inside the sources folder: no way out of it, no wildcard, and for a DuckDB file the table after `#`.
@@ -44,7 +40,7 @@ def read_contract(document: Document, faults: Faults) -> DataContract | None:
     contract = _product(schema) if schema else None
     if contract is None or len(faults) != before:
         return None
-    product, columns, purposes, unit, contribution, register = contract
+    product, columns, purposes, unit, terms, register = contract
     return DataContract(
         product=product,
         version=version,
@@ -55,7 +51,10 @@ def read_contract(document: Document, faults: Faults) -> DataContract | None:
         purposes=purposes,
         population=unit[0],
         unit=unit[1],
-        contribution=contribution,
+        contribution=terms.contribution,
+        profile=terms.profile,
+        windows=terms.windows,
+        pre_aggregates=terms.pre_aggregates,
         retention=retention,
         file=document.file,
         description=schema.text("description", "") if schema else "",
@@ -68,7 +67,7 @@ def read_contract(document: Document, faults: Faults) -> DataContract | None:
 
 _Unit = tuple[str | None, str | None]
 _Register = tuple[str, frozenset[str], frozenset[str]]
-_Product = tuple[str, tuple[Column, ...], dict[str, PurposeRule], _Unit, ContributionBounds | None, _Register]
+_Product = tuple[str, tuple[Column, ...], dict[str, PurposeRule], _Unit, Terms, _Register]
 
 
 def _read_head(root: Part) -> None:
@@ -79,14 +78,10 @@ def _read_head(root: Part) -> None:
 
 def _product(schema: Part) -> _Product:
     ours = Properties(schema)
-    ours.only(*_PROPERTIES)
+    ours.only(*PRODUCT_PROPERTIES)
     return (
-        _product_name(schema),
-        _columns(schema),
-        _purposes(ours),
-        _unit(ours),
-        _contribution(ours),
-        _register(ours),
+        *(_product_name(schema), _columns(schema), _purposes(ours)),
+        *(_unit(ours), read_terms(ours), _register(ours)),
     )
 
 
@@ -139,16 +134,6 @@ def _unit(ours: Properties) -> _Unit:
         return None, None
     part.only("population", "column")
     return part.text("population"), part.text("column")
-
-
-def _contribution(ours: Properties) -> ContributionBounds | None:
-    if not ours.has("kai.contribution"):
-        return None
-    part = ours.part("kai.contribution")
-    if part is None:
-        return None
-    part.only("groups", "rowsPerGroup")
-    return ContributionBounds(part.whole("groups"), part.whole("rowsPerGroup"))
 
 
 def _register(ours: Properties) -> _Register:

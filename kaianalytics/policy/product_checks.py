@@ -2,7 +2,7 @@
 
 Laws: the unit of a granted product becomes a pseudonym, and its column refers to the population's own key in the same
 key domain; statistics need contribution bounds; a product about people names its unit, its joint use and its countries;
-a product about nobody holds public columns alone, gives rows and no statistics.
+a product about nobody holds public columns alone, and its statistics are the statistics of others that it is joined to.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kaianalytics.policy.contract import Column, DataContract, PurposeRule
+from kaianalytics.policy.places import Places
 from kaianalytics.policy.purpose import Population, Purposes
-from kaianalytics.policy.reading import Document, Faults, Part, Path, Properties
+from kaianalytics.policy.reading import Document, Faults, Path
 from kaianalytics.policy.roles import Roles
-
-_SCHEMA: Path = ("schema", 0)
+from kaianalytics.policy.terms_checks import check_terms
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,8 @@ class _Check:
     def __init__(self, product: DataContract, around: Surroundings, document: Document, faults: Faults) -> None:
         self.product = product
         self.around = around
-        self.document = document
-        self.faults = faults
-        self.ours = Properties(Part(document, _SCHEMA, Faults()))
+        self.places = places = Places(product, document, faults)
+        self._note, self._note_ours = places.note, places.note_ours
         self.population = around.purposes.populations.get(product.population or "")
 
     def run(self) -> None:
@@ -51,51 +50,30 @@ class _Check:
         self._purposes()
         self._column_rules()
         self._references()
+        check_terms(self.product, self.population, self.places)
         if self.product.unit is None:
             self._about_nobody()
         else:
             self._unit(self.product.unit)
             self._register()
 
-    def _note(self, path: Path, message: str, hint: str = "") -> None:
-        self.faults.note(self.document, path, message, hint)
-
-    def _note_ours(self, name: str, message: str, hint: str = "", within: Path = ()) -> None:
-        self._note((*self.ours.place(name), *within) if self.ours.has(name) else _SCHEMA, message, hint)
-
-    def _column_place(self, name: str, *within: str | int) -> Path:
-        index = [column.name for column in self.product.columns].index(name)
-        return (*_SCHEMA, "properties", index, *within)
-
-    def _rule_place(self, name: str, purpose: str) -> Path:
-        owner = Properties(Part(self.document, self._column_place(name), Faults()))
-        return (*owner.place("kai.purposeRules"), purpose)
-
-    def _listed(self, key: str, word: str = "retention") -> Path:
-        """The first entry of a list of the document that says the word."""
-        for part in Part(self.document, (), Faults()).parts(key, required=False):
-            for name in ("property", "firstLevelApprovers"):
-                if word in str(part.raw(name)):
-                    return part.place("element" if name == "property" else name)
-        return (key,)
-
     def _file_name(self) -> None:
-        if self.document.file != f"{self.product.product}.odcs.yaml":
-            self._note((*_SCHEMA, "name"), f"product `{self.product.product}` belongs into a file of its name")
+        if self.places.document.file != f"{self.product.product}.odcs.yaml":
+            self._note(self.places.name(), f"product `{self.product.product}` belongs into a file of its name")
 
     def _retention(self) -> None:
         if self.product.retention is None:
             return
         name = self.product.retention.column
         if not self.product.has(name):
-            self._note(self._listed("slaProperties"), f"the retention's element: there is no column `{name}`")
+            self._note(self.places.retention(), f"the retention's element: there is no column `{name}`")
         elif self.product.column(name).type not in ("date", "timestamp"):
-            self._note(self._listed("slaProperties"), f"the retention's element `{name}` is no date and no timestamp")
+            self._note(self.places.retention(), f"the retention's element `{name}` is no date and no timestamp")
 
     def _approvers(self) -> None:
         for approver in self.product.approvers if self.around.roles else ():
             if self.around.roles and approver not in self.around.roles.identities:
-                self._note(self._listed("roles", approver), f"approver `{approver}` is not registered in roles.yaml")
+                self._note(self.places.approver(approver), f"approver `{approver}` is not registered in roles.yaml")
 
     def _purposes(self) -> None:
         for purpose, rule in self.product.purposes.items():
@@ -116,7 +94,7 @@ class _Check:
         if "statistics" not in rule.access:
             self._note_purpose(purpose, "who may see rows may ask statistics: list statistics too")
         if self.product.contribution is None:
-            self._note_purpose(purpose, "statistics need kai.contribution {groups, rowsPerGroup}")
+            self._note_purpose(purpose, "statistics need kai.contribution", "{rows}, or {groups, rowsPerGroup}")
 
     def _choice(self, purpose: str, key: str) -> None:
         consents = self.population.consents if self.population else None
@@ -133,15 +111,15 @@ class _Check:
         for column in self.product.columns:
             for purpose in column.rules:
                 if self._unstated(purpose):
-                    self._note(self._rule_place(column.name, purpose), f"purpose `{purpose}` is not stated")
+                    self._note(self.places.rule(column.name, purpose), f"purpose `{purpose}` is not stated")
                 elif purpose not in self.product.purposes:
-                    place = self._rule_place(column.name, purpose)
+                    place = self.places.rule(column.name, purpose)
                     self._note(place, f"kai.purposes does not grant `{purpose}`, so no column can have a rule for it")
 
     def _references(self) -> None:
         for column in self.product.columns:
             for index, reference in enumerate(column.references):
-                self._reference(column, reference, self._column_place(column.name, "relationships", index, "to"))
+                self._reference(column, reference, self.places.column(column.name, "relationships", index, "to"))
 
     def _reference(self, column: Column, reference: str, place: Path) -> None:
         name, _, target = reference.rpartition(".")
@@ -159,12 +137,9 @@ class _Check:
     def _about_nobody(self) -> None:
         for column in self.product.columns:
             if column.classification != "public":
-                place = self._column_place(column.name, "classification")
+                place = self.places.column(column.name, "classification")
                 hint = "name kai.privacyUnit {population, column}"
                 self._note(place, f"column `{column.name}` is not public, yet the product names no privacy unit", hint)
-        for purpose, rule in self.product.purposes.items():
-            if rule.access != {"rows"}:
-                self._note_purpose(purpose, "a product without a privacy unit gives rows alone: access: [rows]")
 
     def _unit(self, unit: str) -> None:
         if self.population is None and not self.around.purposes_broken:
@@ -174,12 +149,12 @@ class _Check:
             return
         column = self.product.column(unit)
         if column.classification != "key":
-            place = self._column_place(unit, "classification")
+            place = self.places.column(unit, "classification")
             self._note(place, f"the unit's column `{unit}` is a key: classification: key")
             return
         for purpose in self.product.purposes:
             if purpose not in column.rules or column.rules[purpose].action != "pseudonym":
-                place = self._rule_place(unit, purpose)
+                place = self.places.rule(unit, purpose)
                 self._note(place, f"the unit's column `{unit}` has no rule `{purpose}: pseudonym`")
         if self.population:
             self._path_to_unit(column, self.population)
@@ -188,7 +163,7 @@ class _Check:
         home = f"{population.product}.{population.key}"
         if f"{self.product.product}.{column.name}" != home and home not in column.references:
             hint = f"relationships: [{{to: {home}}}]"
-            self._note(self._column_place(column.name), f"`{column.name}` does not refer to the unit `{home}`", hint)
+            self._note(self.places.column(column.name), f"`{column.name}` does not refer to the unit `{home}`", hint)
 
     def _register(self) -> None:
         if not self.product.purposes or self.around.roles is None:

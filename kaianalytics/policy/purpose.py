@@ -6,13 +6,29 @@ choices and stop requests are kept, or in a word why it has none; each open purp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from kaianalytics.policy.clauses import PURPOSE_CLAUSES
 from kaianalytics.policy.reading import Document, Faults, Part
 from kaianalytics.privacy.loss import PrivacyLoss
+
+# The fields of a population in purposes.yaml, and what each means. The reference page is made of this table.
+POPULATION_FIELDS: Mapping[str, str] = {
+    "product": "The product that lists the units.",
+    "key": "Its column that names them: required, and the population's own privacy unit.",
+    "account": "`{rho, delta}`: all that may ever be learnt of these units, over all products and purposes.",
+    "purpose_caps": "`{purpose: {rho, delta}}`: a cap within the account for each open purpose.",
+    "product_caps": "`{product: {rho, delta}}`: caps of single products, where wanted.",
+    "analyst_cap": "`{rho, delta}`: the cap of each analyst.",
+    "window_cap": "`{rho, delta}`: the cap of each window of time; needed where a product has `kai.windows`.",
+    "reporting_delta": "The δ at which ε is told to people, and at which a price in ε is converted.",
+    "question_delta": "The δ that one question about groups with unknown values spends; without it there are none.",
+    "residence": "`{column, countries}`: whose data may be processed, by where they live; or `{absent: why}`.",
+    "consents": "`{product, unit, choice, state, decided_at, granted}`: where choices are kept; or `{absent: why}`.",
+    "stops": "`{product, unit, scope, received_at}`: where stop requests are kept; or `{absent: why}`.",
+}
 
 
 @dataclass(frozen=True)
@@ -138,13 +154,13 @@ def _check_clauses(root: Part, purposes: Mapping[str, Purpose]) -> None:
 
 def _population(name: str, part: Part, purposes: Mapping[str, Purpose]) -> Population | None:
     before = len(part.faults)
-    part.only(
-        *("product", "key", "account", "purpose_caps", "analyst_cap", "reporting_delta"),
-        *("residence", "consents", "stops"),
-    )
+    part.only(*POPULATION_FIELDS)
     product, key, reporting_delta = part.text("product"), part.text("key"), part.decimal("reporting_delta")
     account, analyst_cap = _allowance(part.part("account")), _allowance(part.part("analyst_cap"))
     caps = {purpose: _allowance(cap) for purpose, cap in part.named("purpose_caps").items()}
+    product_caps = {name: _allowance(cap) for name, cap in part.named("product_caps", required=False).items()}
+    window_cap = _allowance(part.part("window_cap")) if part.has("window_cap") else None
+    question_delta = part.decimal("question_delta") if part.has("question_delta") else None
     residence, countries = _residence(part)
     consents, stops = _consents(part), _stops(part)
     if len(part.faults) != before:
@@ -152,6 +168,7 @@ def _population(name: str, part: Part, purposes: Mapping[str, Purpose]) -> Popul
     population = Population(
         *(name, product, key, account, caps, analyst_cap),
         *(residence, countries, consents, stops, reporting_delta),
+        *(product_caps, window_cap, question_delta),
     )
     _check_caps(part, population, purposes)
     return population
@@ -199,13 +216,25 @@ def _stops(part: Part) -> StopSource | None:
 
 
 def _check_caps(part: Part, population: Population, purposes: Mapping[str, Purpose]) -> None:
-    for key, cap in population.purpose_caps.items():
+    for key in population.purpose_caps:
         if key not in purposes:
             part.faults.note(part.document, (*part.path, "purpose_caps", key), f"purpose `{key}` is not stated above")
-        if cap.rho > population.account.rho or cap.delta > population.account.delta:
-            part.faults.note(part.document, (*part.path, "purpose_caps", key), "the cap is above the account's own")
     for key, purpose in purposes.items():
         if purpose.open and key not in population.purpose_caps:
             part.fault(f"the open purpose `{key}` has no cap", at="purpose_caps")
-    if population.analyst_cap.rho > population.account.rho:
-        part.fault("the cap is above the account's own", at="analyst_cap")
+    for place, cap in _caps(population):
+        if cap.rho > population.account.rho or cap.delta > population.account.delta:
+            part.faults.note(part.document, (*part.path, *place), "the cap is above the account's own")
+    if population.question_delta is not None and population.question_delta > population.account.delta:
+        part.fault("one question would spend more than the account's δ", at="question_delta")
+
+
+def _caps(population: Population) -> Iterator[tuple[tuple[str, ...], Allowance]]:
+    """Every cap within the account, and where it stands in the population."""
+    for key, cap in population.purpose_caps.items():
+        yield ("purpose_caps", key), cap
+    for key, cap in population.product_caps.items():
+        yield ("product_caps", key), cap
+    yield ("analyst_cap",), population.analyst_cap
+    if population.window_cap is not None:
+        yield ("window_cap",), population.window_cap

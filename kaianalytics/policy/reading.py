@@ -88,6 +88,11 @@ class Part:
         """Whether the field is there and not null."""
         return self._values.get(key) is not None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its fields, as written."""
+        return tuple(map(str, self._values))
+
     def raw(self, key: str) -> object:
         """The field as it was written, or None."""
         return self._values.get(key)
@@ -128,6 +133,14 @@ class Part:
             return value
         self.fault(f"`{key}` is a whole number from {least} upwards", at=key)
         return least
+
+    def amount(self, key: str) -> Decimal:
+        """A plain number from 0 upwards, whole or with a fraction."""
+        value = self._values.get(key)
+        if isinstance(value, (int, Decimal)) and not isinstance(value, bool) and value >= 0:
+            return Decimal(value)
+        self.fault(f"`{key}` is a number from 0 upwards", at=key)
+        return Decimal(0)
 
     def decimal(self, key: str) -> Decimal:
         """A decimal number above zero, written as text so that it is exactly what was written."""

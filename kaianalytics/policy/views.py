@@ -1,34 +1,31 @@
-"""Contract × purpose → what each store holds: the plan that the builder follows and verifies, and the view SQL.
+"""Contract × purpose → what each store holds: the plan that the builder follows and verifies.
 
 A plan is pure public fact. The builder may write nothing that the plan does not list, and its verification compares the
-written schema with the plan; so what a purpose does not cover is not in the file that serves it.
+written schema with the plan; so what a purpose does not cover is not in the file that serves it. What a worker shows of
+a store is in `policy.secure_views`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal
-
-from sqlglot import exp
 
 from kaianalytics.errors import PolicyRefused
 from kaianalytics.policy.clauses import PrivacyPolicy
-from kaianalytics.policy.contract import Access, Basis, Column, ColumnRule, Contracts, DataContract, Retention
-from kaianalytics.policy.reading import canonical_digest
-from kaianalytics.policy.rules import keys_after, type_after
-from kaianalytics.privacy.unit import (
-    ColumnType,
-    KeyDomain,
-    PrivacyUnit,
-    StatisticsColumn,
-    StatisticsView,
-    ValueBounds,
+from kaianalytics.policy.contract import (
+    Access,
+    Basis,
+    Column,
+    ColumnRule,
+    Contracts,
+    DataContract,
+    Retention,
+    WindowRule,
 )
-
-STORE = "store"  # the name under which a worker attaches its one file
-STOPS = "kai_stops"  # the worker's table of stopped units, one column `unit`
-WORKER_CATALOG = "memory"  # DuckDB's name of a connection's own in-memory catalog
+from kaianalytics.policy.reading import canonical_digest
+from kaianalytics.policy.rules import type_after
+from kaianalytics.policy.statistics import KAI_RANK, KAI_UNIT, KAI_WINDOW, statistics_view
+from kaianalytics.privacy.unit import ColumnType, StatisticsView
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,24 @@ class TablePlan:
     population: str | None
     unit: str | None  # name of the unit's column, in the source and in the store
     retention: Retention | None
-    statistics: StatisticsView | None  # None in a `rows` store, and where no statistics can be asked (a public table)
+    statistics: StatisticsView | None  # None in a `rows` store
+    windows: WindowRule | None = None  # of the source's own times; in a `statistics` store alone
+
+    @property
+    def numbered(self) -> bool:
+        """Whether units and their rows are numbered: of a table about people, in a `statistics` store."""
+        return self.statistics is not None and self.unit is not None
+
+    @property
+    def rows_bound(self) -> int | None:
+        """How many rows of one unit, in one window, are stored; None for all."""
+        bounds = self.statistics.contribution if self.statistics else None
+        return bounds.rows if bounds else None
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """The columns beside the planned ones, which no analyst names, in the store's order."""
+        return (KAI_UNIT, *([KAI_WINDOW] if self.windows else []), KAI_RANK) if self.numbered else ()
 
 
 @dataclass(frozen=True)
@@ -86,24 +100,11 @@ def store_plan(contracts: Contracts, purpose: str, access: Access) -> StorePlan:
     return StorePlan(purpose, access, tables)
 
 
-def view_sql(table: TablePlan) -> str:
-    """The statement by which a worker makes the table's secure view in its own catalog.
-
-    It names every column, and leaves out units in the worker's stop table, so that a stop holds at once. A table about
-    nobody gets `WHERE TRUE` instead: a secure view that only projects lets statistics of the base table through.
-    """
-    source = exp.to_table(table.product, db="main", catalog=STORE, alias="t")
-    select = exp.select(*(exp.column(column.name, table="t") for column in table.columns)).from_(source)
-    select = select.where(_not_stopped(table.unit) if table.unit else exp.true())
-    # sqlglot does not know SECURE, so the statement's head is written by hand around quoted names.
-    return f'CREATE SECURE VIEW "{table.product}" AS {select.sql(dialect="duckdb", identify=True)}'
-
-
 def slice_digest(contracts: Contracts, purpose: str) -> str:
     """The digest of all that this purpose's answers depend on, and of nothing else.
 
-    Both store plans, the populations' residence, consents and stops, and the policy's version and clauses. Words for
-    people, budgets and roles are left out: changing them changes no answer.
+    Both store plans, the populations' residence, consents, stops and the δ of a question, and the policy's version and
+    clauses. Words for people, budgets and roles are left out: changing them changes no answer.
     """
     plans = [store_plan(contracts, purpose, "rows"), store_plan(contracts, purpose, "statistics")]
     names = {table.population for plan in plans for table in plan.tables.values() if table.population}
@@ -124,6 +125,7 @@ def _table(contracts: Contracts, product: DataContract, purpose: str, access: Ac
         for column in product.columns
         if purpose in column.rules and column.rules[purpose].action != "drop"
     )
+    people, statistics = product.unit is not None, access == "statistics"
     return TablePlan(
         product=product.product,
         title=product.title,
@@ -132,8 +134,13 @@ def _table(contracts: Contracts, product: DataContract, purpose: str, access: Ac
         population=product.population,
         unit=product.unit,
         retention=product.retention,
-        statistics=_statistics(_within_residence(contracts, product), columns) if access == "statistics" else None,
+        statistics=_statistics(contracts, product, purpose) if statistics else None,
+        windows=product.windows if people and statistics else None,
     )
+
+
+def _statistics(contracts: Contracts, product: DataContract, purpose: str) -> StatisticsView | None:
+    return statistics_view(_within_residence(contracts, product), purpose, contracts.products)
 
 
 def _within_residence(contracts: Contracts, product: DataContract) -> DataContract:
@@ -163,56 +170,12 @@ def _column(column: Column, rule: ColumnRule, product: DataContract) -> ColumnPl
     )
 
 
-def _statistics(product: DataContract, columns: tuple[ColumnPlan, ...]) -> StatisticsView | None:
-    if product.population is None or product.unit is None or product.contribution is None:
-        return None
-    return StatisticsView(
-        name=product.product,
-        unit=PrivacyUnit(product.unit, product.population),
-        contribution=product.contribution,
-        columns={plan.name: _statistics_column(product.column(plan.source), plan) for plan in columns},
-    )
-
-
-def _statistics_column(column: Column, plan: ColumnPlan) -> StatisticsColumn:
-    return StatisticsColumn(
-        name=plan.name,
-        type=plan.type,
-        nullable=plan.nullable,
-        identifier=plan.rule.action == "pseudonym",
-        bounds=_bounds(column) if plan.rule.action == "keep" else None,
-        domain=_domain(column, plan),
-    )
-
-
-def _bounds(column: Column) -> ValueBounds | None:
-    """The declared range of a kept number; a number without a step has none, for sums are exact integers of steps."""
-    if column.type == "boolean":
-        return ValueBounds(Decimal(0), Decimal(1))
-    step = column.step or (Decimal(1) if column.type == "integer" else None)
-    if column.type not in ("integer", "number") or step is None or column.minimum is None or column.maximum is None:
-        return None
-    return ValueBounds(Decimal(column.minimum), Decimal(column.maximum), step)
-
-
-def _domain(column: Column, plan: ColumnPlan) -> KeyDomain | None:
-    keys = keys_after(column, plan.rule)
-    if not keys:
-        return None
-    return KeyDomain(plan.name, plan.type, (*keys, None) if plan.nullable else keys)
-
-
-def _not_stopped(unit: str) -> exp.Expression:
-    stops = exp.to_table(STOPS, db="main", catalog=WORKER_CATALOG, alias="s")
-    same = exp.column("unit", table="s").eq(exp.column(unit, table="t"))
-    return exp.Exists(this=exp.select("1").from_(stops).where(same)).not_()
-
-
 def _table_slice(table: TablePlan) -> object:
     columns = [
         (c.name, c.source, c.rule.action, c.rule.how, c.source_type, c.type, c.nullable, c.key) for c in table.columns
     ]
-    return [table.product, columns, table.basis, table.population, table.unit, table.retention, table.statistics]
+    terms = [table.basis, table.population, table.unit, table.retention, table.statistics, table.windows]
+    return [table.product, columns, *terms]
 
 
 def _policy_slice(policy: PrivacyPolicy, clause: str) -> object:
@@ -223,4 +186,5 @@ def _policy_slice(policy: PrivacyPolicy, clause: str) -> object:
 def _population_slice(contracts: Contracts, name: str) -> object:
     population = contracts.purposes.populations[name]
     about = [population.product, population.key, population.residence, population.countries]
-    return [about, population.consents, population.stops]
+    deltas = [population.reporting_delta, population.question_delta]  # a price in ε, and a threshold, rest on them
+    return [about, population.consents, population.stops, deltas]

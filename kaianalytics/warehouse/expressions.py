@@ -62,6 +62,11 @@ def is_given(value: exp.Expression) -> exp.Expression:
     return exp.not_(is_null(value))
 
 
+def first_day_of(value: exp.Expression, span: str) -> exp.Expression:
+    """The first day of the week, month, quarter or year that a time lies in; weeks begin on Mondays."""
+    return cast(exp.Anonymous(this="date_trunc", expressions=[literal(span), value]), "DATE")
+
+
 def ruled(column: ColumnPlan, relation: str) -> exp.Expression:
     """What the store holds of a column that is kept, masked or generalised; a pseudonym is joined, not computed."""
     raw = named(column.source, relation)
@@ -84,8 +89,9 @@ def _generalised(column: ColumnPlan, raw: exp.Column) -> exp.Expression:
 
 
 def _truncated(raw: exp.Column, meaning: Truncation) -> exp.Expression:
-    first = exp.Anonymous(this="date_trunc", expressions=[literal(meaning.part), raw])
-    return cast(first, "TIMESTAMP" if meaning.part == "hour" else "DATE")
+    if meaning.part == "hour":
+        return cast(exp.Anonymous(this="date_trunc", expressions=[literal(meaning.part), raw]), "TIMESTAMP")
+    return first_day_of(raw, meaning.part)
 
 
 def _banded(raw: exp.Column, meaning: Bands) -> exp.Expression:

@@ -20,7 +20,7 @@ from kaianalytics.policy.contract import Access
 from kaianalytics.policy.reading import canonical_digest
 
 FORMAT = 1
-BUILDER = "1"  # raise it whenever the same inputs would make other stores
+BUILDER = "2"  # raise it whenever the same inputs would make other stores
 BUILD_ID = re.compile(r"[0-9a-f]{64}")
 
 Outcome = Literal["published", "unchanged", "made current again"]

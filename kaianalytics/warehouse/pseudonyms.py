@@ -6,6 +6,8 @@ Rules:
     2. The same value of the same domain is the same pseudonym in every table and both stores of one purpose, and
        another in another purpose: stores of two purposes can't be joined.
     3. It is computed here, once per distinct value, and joined: a key never stands in SQL, a plan or a manifest.
+    4. A `statistics` store, which nobody looks at, holds a pseudonym as a number: its first 64 bits. That two values
+       share one is unlikely, and `demand_distinct` sees to it.
 """
 
 from __future__ import annotations
@@ -18,11 +20,13 @@ import duckdb
 import pyarrow as pa
 from sqlglot import exp
 
-from kaianalytics.warehouse.expressions import table, text
+from kaianalytics.errors import BuildFault
+from kaianalytics.warehouse.expressions import cast, named, table, text
 
 PSEUDONYM = re.compile(r"[0-9a-f]{32}")
 RAW, NAME = "raw", "pseudonym"  # the columns of a table of pseudonyms
-_HEX_DIGITS = 32
+NUMBER_TYPE = "UBIGINT"
+_HEX_DIGITS, _NUMBER_DIGITS = 32, 16
 _BATCH = 100_000
 _FEWEST_KEY_BYTES = 32
 
@@ -77,3 +81,23 @@ def write_pseudonyms(
             writer.register("batch", pa.table({RAW: raw, NAME: names}))
             writer.execute(f"INSERT INTO {target} SELECT {RAW}, {NAME} FROM batch")
             writer.unregister("batch")
+
+
+def number_of(pseudonym: exp.Expression) -> exp.Expression:
+    """The number that stands for a pseudonym."""
+    digits = exp.Left(this=pseudonym, expression=exp.Literal.number(_NUMBER_DIGITS))
+    return cast(exp.DPipe(this=exp.Literal.string("0x"), expression=digits), NUMBER_TYPE)
+
+
+def demand_distinct(con: duckdb.DuckDBPyConnection, name: str, domain: str) -> None:
+    """BuildFault PSEUDONYMS_MEET if two of the pseudonyms in the table `name` have the same number."""
+    numbers = exp.Count(this=exp.Distinct(expressions=[number_of(named(NAME))]))
+    counted = exp.select(exp.Count(this=exp.Star()), numbers).from_(table(name))
+    [(pseudonyms, distinct)] = con.execute(text(counted)).fetchall()
+    if pseudonyms != distinct:
+        raise BuildFault(
+            "PSEUDONYMS_MEET",
+            f"Two keys of the domain `{domain}` have the same number.",
+            rule="a statistics store tells units apart by the first 64 bits of their pseudonyms",
+            hint="change the pseudonym key: another one makes other numbers",
+        )

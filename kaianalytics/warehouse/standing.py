@@ -133,7 +133,9 @@ def _choice(choices: ChoiceSource, key: str, question: Question, sources: Source
     last_refusal = exp.Max(this=exp.Case().when(exp.not_(granted.copy()), exp.Coalesce(this=at, expressions=[ever])))
     answers = (
         exp.select(
-            cast(named(choices.unit), "VARCHAR").as_(UNIT), last_grant.as_("grant_at"), last_refusal.as_("refusal_at")
+            cast(named(choices.unit), "VARCHAR").as_(UNIT),
+            last_grant.as_("grant_at"),
+            last_refusal.as_("refusal_at"),
         )
         .from_(table(sources.opened[choices.product].view))
         .where(named(choices.choice).eq(literal(key)))

@@ -7,18 +7,20 @@ Laws:
     3. Rows lie in the order of their unit's pseudonym, then of a hash of what the store holds of them: never in the
        source's order.
     4. A public table is about nobody: all of its rows are used, in the order of what they hold.
+How a `statistics` store numbers units and rows is in `numbering`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
 from sqlglot import exp
 
+from kaianalytics.policy.statistics import KAI_WINDOW
 from kaianalytics.policy.views import ColumnPlan, TablePlan
-from kaianalytics.warehouse.expressions import cast, is_given, is_null, literal, named, ruled, table
+from kaianalytics.warehouse.expressions import cast, first_day_of, is_given, is_null, literal, named, ruled, table
 from kaianalytics.warehouse.pseudonyms import NAME, RAW
 from kaianalytics.warehouse.standing import REASON, UNIT
 
@@ -79,21 +81,47 @@ def values_used(recipe: Recipe, column: ColumnPlan) -> exp.Select:
 
 
 def store_table(recipe: Recipe) -> exp.Select:
-    """What the store holds of the product, in the store's order."""
+    """What a `rows` store holds of the product, in the store's order."""
+    held = [named(column.name) for column in recipe.plan.columns]
+    shuffled = content_hash(held)
+    return exp.select(*held).from_(named_rows(recipe).subquery("rows")).order_by(named(_ORDER), shuffled)
+
+
+def named_rows(recipe: Recipe) -> exp.Select:
+    """The rows that are used, as the plan's rules make them, with pseudonyms for keys; and their window, where told."""
     joins = {column.name: f"k{place}" for place, column in enumerate(recipe.pseudonymous)}
     values = [
         (named(NAME, joins[column.name]) if column.name in joins else ruled(column, "s")).as_(column.name, quoted=True)
         for column in recipe.plan.columns
     ]
     first = next((named(NAME, joins[c.name]) for c in recipe.pseudonymous if c.source == recipe.plan.unit), exp.null())
-    rows = _rows(recipe, first.as_(_ORDER, quoted=True), *values).where(_used(recipe))
+    windows = [window_of(recipe).as_(KAI_WINDOW)] if recipe.plan.windows else []
+    rows = _rows(recipe, first.as_(_ORDER, quoted=True), *values, *windows).where(_used(recipe))
     for column in recipe.pseudonymous:
         alias = joins[column.name]
         same = cast(named(column.source, "s"), "VARCHAR").eq(named(RAW, alias))
         rows = rows.join(table(recipe.pseudonyms[str(column.key)], alias), on=same, join_type="left")
-    held = [named(column.name) for column in recipe.plan.columns]
-    shuffled = exp.Anonymous(this="hash", expressions=[column.copy() for column in held])
-    return exp.select(*held).from_(rows.subquery("rows")).order_by(named(_ORDER), shuffled)
+    return rows
+
+
+def window_of(recipe: Recipe) -> exp.Expression:
+    """The first day of a row's window: that of its event, or of its arrival where it came in a later one."""
+    windows = recipe.plan.windows
+    assert windows is not None  # asked of a plan with windows alone
+    event = first_day_of(named(windows.column, "s"), windows.span)
+    if windows.arrived is None:
+        return event
+    return exp.Greatest(this=event, expressions=[first_day_of(named(windows.arrived, "s"), windows.span)])
+
+
+def content_hash(columns: Sequence[exp.Expression]) -> exp.Expression:
+    """A number that spreads evenly over what a row holds."""
+    return exp.Anonymous(this="hash", expressions=[column.copy() for column in columns])
+
+
+def used_rows(recipe: Recipe, *columns: exp.Expr) -> exp.Select:
+    """Columns of the source (s), for the rows that are used."""
+    return _rows(recipe, *columns).where(_used(recipe))
 
 
 def _used(recipe: Recipe) -> exp.Expression:

@@ -8,6 +8,8 @@ Numbered as in `verify`; each finding is a store, a product and a column, never 
        missing a value that the plan promises.
     5. No text looks like a mail address, a telephone number or a postal code, in whatever width its digits are written.
     6. No text is the value of a direct identifier in the sources, and none contains a raw key of them.
+    7. A declared primary key stands in no two rows of a statistics store, where units and their rows are numbered as
+       `numbering` says: see `numbering_checks`.
 Texts that the contract declares (an enum, a band's label, the mask) are public and are not searched: that is also the
 way out where an innocent text meets rule 5 or 6.
 """
@@ -26,12 +28,13 @@ import pyarrow as pa
 from sqlglot import exp
 
 from kaianalytics.errors import BuildFault
+from kaianalytics.policy.statistics import KAI_RANK, KAI_UNIT, KAI_WINDOW
 from kaianalytics.policy.views import ColumnPlan, StorePlan, TablePlan
-from kaianalytics.warehouse.expressions import among, is_given, is_null, literal, named, table, text
-from kaianalytics.warehouse.pseudonyms import NAME
+from kaianalytics.warehouse.expressions import among, is_given, is_null, literal, named, text
+from kaianalytics.warehouse.numbering_checks import BUILT, built_table, number_findings
+from kaianalytics.warehouse.pseudonyms import NAME, NUMBER_TYPE, number_of
 from kaianalytics.warehouse.sources import logical_type
 
-_BUILT = "built"  # the name under which the finished store is attached
 _BATCH = 20_000
 _PSEUDONYM = "^[0-9a-f]{32}$"
 
@@ -52,6 +55,7 @@ class TableExpectation:
     rows: int
     permitted: Mapping[str, exp.Select]  # column → one column `pseudonym`
     declared: Mapping[str, frozenset[str]]  # column → texts that the contract declares
+    units: exp.Select | None = None  # `numbering.count_units` of the sources, for a table whose rows are numbered
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def verify(con: duckdb.DuckDBPyConnection, file: Path, expected: StoreExpectatio
 
     `con` is the build's scratch database, where the sources and the pseudonyms stand.
     """
-    con.execute(f"ATTACH {text(literal(str(file)))} AS {_BUILT} (READ_ONLY)")
+    con.execute(f"ATTACH {text(literal(str(file)))} AS {BUILT} (READ_ONLY)")
     try:
         findings = list(_findings(con, file, expected))
     except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException):
@@ -77,7 +81,7 @@ def verify(con: duckdb.DuckDBPyConnection, file: Path, expected: StoreExpectatio
     except duckdb.Error:
         findings = ["the store can't be read"]
     finally:
-        con.execute(f"DETACH {_BUILT}")
+        con.execute(f"DETACH {BUILT}")
     if findings:
         name = f"{expected.plan.purpose} · {expected.plan.access}"
         raise BuildFault(
@@ -106,28 +110,39 @@ def _findings(con: duckdb.DuckDBPyConnection, file: Path, expected: StoreExpecta
     if shape:  # the steps below name planned tables and columns, which may not be there
         return
     for product, facts in expected.tables.items():
-        if _number(con, exp.select(exp.Count(this=exp.Star())).from_(_built(product))) != facts.rows:  # 3
+        if _number(con, exp.select(exp.Count(this=exp.Star())).from_(built_table(product))) != facts.rows:  # 3
             yield f"`{product}` has other rows than were counted for it"
         for column in facts.plan.columns:
             place = f"column `{column.name}` of `{product}`"
             yield from (f"{place} {found}" for found in _values(con, product, column, facts, expected))
+        yield from (f"`{product}` {found}" for found in number_findings(con, product, facts.plan, facts.units))  # 7
 
 
 def _shape(con: duckdb.DuckDBPyConnection, plan: StorePlan) -> Iterator[str]:
-    wanted = {name: [(column.name, column.type) for column in table.columns] for name, table in plan.tables.items()}
-    found: dict[str, list[tuple[str, object]]] = {}
+    wanted = {name: _planned(table) for name, table in plan.tables.items()}
+    found: dict[str, list[tuple[str, str]]] = {}
     for schema, product, column, kind in con.execute(
         "SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns() "
-        f"WHERE database_name = '{_BUILT}' ORDER BY table_name, column_index"
+        f"WHERE database_name = '{BUILT}' ORDER BY table_name, column_index"
     ).fetchall():
         name = product if schema == "main" else f"{schema}.{product}"
-        found.setdefault(name, []).append((column, logical_type(kind)))
+        found.setdefault(name, []).append((column, logical_type(kind) or kind))
     for product in sorted(wanted.keys() | found.keys()):
         if found.get(product) != wanted.get(product):
             yield f"`{product}` has other columns than its plan"
     for kind in ("views", "indexes", "sequences"):
-        if con.execute(f"SELECT 1 FROM duckdb_{kind}() WHERE database_name = '{_BUILT}' LIMIT 1").fetchall():
+        if con.execute(f"SELECT 1 FROM duckdb_{kind}() WHERE database_name = '{BUILT}' LIMIT 1").fetchall():
             yield f"it holds {kind}"
+
+
+def _planned(plan: TablePlan) -> list[tuple[str, str]]:
+    """The columns of a table in its order, each with its type: a statistics store holds keys as numbers."""
+    if not plan.numbered:
+        return [(column.name, column.type) for column in plan.columns]
+    shown = [column for column in plan.columns if column.name != plan.unit]
+    kept = [(column.name, NUMBER_TYPE if column.rule.action == "pseudonym" else column.type) for column in shown]
+    hidden = {KAI_UNIT: NUMBER_TYPE, KAI_WINDOW: "date", KAI_RANK: "integer"}
+    return [*kept, *((name, hidden[name]) for name in plan.hidden)]
 
 
 def _values(
@@ -137,27 +152,31 @@ def _values(
     facts: TableExpectation,
     expected: StoreExpectation,
 ) -> Iterator[str]:
-    if not column.nullable and _any(con, product, is_null(named(column.name))):
+    stored = KAI_UNIT if facts.plan.numbered and column.name == facts.plan.unit else column.name
+    if not column.nullable and _any(con, product, is_null(named(stored))):
         yield "is missing values that the plan promises"
     if column.rule.action == "pseudonym":  # 4
-        yield from _keys(con, product, column.name, facts.permitted[column.name])
+        yield from _keys(con, product, stored, facts.permitted[column.name], numbered=facts.plan.numbered)
     elif column.type == "string":
         yield from _texts(con, product, column.name, facts.declared.get(column.name, frozenset()), expected)
 
 
-def _keys(con: duckdb.DuckDBPyConnection, product: str, column: str, permitted: exp.Select) -> Iterator[str]:
+def _keys(
+    con: duckdb.DuckDBPyConnection, product: str, column: str, permitted: exp.Select, *, numbered: bool
+) -> Iterator[str]:
     form = exp.RegexpLike(this=named(column), expression=literal(_PSEUDONYM))
-    if _any(con, product, is_given(named(column)) & exp.not_(form)):
+    if not numbered and _any(con, product, is_given(named(column)) & exp.not_(form)):
         yield "holds what is no pseudonym"
-    stranger = exp.not_(exp.Exists(this=permitted.where(named(NAME, "permitted").eq(named(column, _BUILT)))))
-    if _any(con, product, is_given(named(column)) & stranger):
+    name = named(NAME, "permitted")
+    same = (number_of(name) if numbered else name).eq(named(column, BUILT))
+    if _any(con, product, is_given(named(column)) & exp.not_(exp.Exists(this=permitted.where(same)))):
         yield "holds pseudonyms that are not permitted there"
 
 
 def _texts(
     con: duckdb.DuckDBPyConnection, product: str, column: str, declared: frozenset[str], expected: StoreExpectation
 ) -> Iterator[str]:
-    undeclared = exp.select(named(column)).distinct().from_(_built(product)).where(is_given(named(column)))
+    undeclared = exp.select(named(column)).distinct().from_(built_table(product)).where(is_given(named(column)))
     if declared:
         undeclared = undeclared.where(exp.not_(among(named(column), declared)))
     whole: set[str] = set()
@@ -196,12 +215,8 @@ def _meet(con: duckdb.DuckDBPyConnection, texts: set[str], selects: Iterable[exp
         con.unregister("searched")
 
 
-def _built(product: str) -> exp.Table:
-    return table(product, _BUILT, catalog=_BUILT)
-
-
 def _any(con: duckdb.DuckDBPyConnection, product: str, condition: exp.Expr) -> bool:
-    return con.execute(text(exp.select("1").from_(_built(product)).where(condition).limit(1))).fetchall() != []
+    return con.execute(text(exp.select("1").from_(built_table(product)).where(condition).limit(1))).fetchall() != []
 
 
 def _number(con: duckdb.DuckDBPyConnection, select: exp.Select) -> int:

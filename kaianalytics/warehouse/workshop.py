@@ -25,13 +25,15 @@ from kaianalytics.policy.purpose import Population, Purposes
 from kaianalytics.policy.rules import MASK, keys_after
 from kaianalytics.policy.views import ColumnPlan, StorePlan, TablePlan
 from kaianalytics.warehouse.expressions import cast, is_given, is_null, named, table, text
-from kaianalytics.warehouse.pseudonyms import NAME, RAW, Pseudonymiser, write_pseudonyms
+from kaianalytics.warehouse.numbering import count_units, numbered_table, stored_rows
+from kaianalytics.warehouse.pseudonyms import NAME, RAW, Pseudonymiser, demand_distinct, write_pseudonyms
 from kaianalytics.warehouse.sources import Source, Sources
 from kaianalytics.warehouse.standing import REASON, UNIT, Question, standing, standing_products
-from kaianalytics.warehouse.tables import Recipe, count_reasons, store_table, values_used
+from kaianalytics.warehouse.tables import Recipe, count_reasons, named_rows, store_table, values_used
 from kaianalytics.warehouse.verification import StoreExpectation, TableExpectation
 
 _STORE, _EARLIER = "store", "earlier"
+PAST_ROWS = "past the bound on rows"
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,19 @@ class Workshop:
             key = self.pseudonym_key(purpose)
             with told_by("the key columns"):
                 write_pseudonyms(self.con, values, Pseudonymiser(key, domain), name)
+                demand_distinct(self.con, name, domain)
         return recipes
 
     def count(self, recipe: Recipe) -> dict[str | None, int]:
-        """How many rows there are for each reason of being left out; None counts those that are used."""
+        """How many rows there are for each reason of being left out; None counts those that are stored."""
         with told_by(f"`{recipe.plan.product}`"):
-            return {reason: int(rows) for reason, rows in self.con.execute(text(count_reasons(recipe))).fetchall()}
+            counted = {reason: int(rows) for reason, rows in self.con.execute(text(count_reasons(recipe))).fetchall()}
+            if recipe.plan.rows_bound is not None:
+                total = exp.Coalesce(this=exp.Sum(this=stored_rows(recipe.plan)), expressions=[exp.Literal.number(0)])
+                select = exp.select(total).from_(count_units(recipe).subquery("units"))
+                [(stored,)] = self.con.execute(text(select)).fetchall()
+                counted[PAST_ROWS], counted[None] = counted.get(None, 0) - int(stored), int(stored)
+            return {reason: rows for reason, rows in counted.items() if rows or reason is None}
 
     def write_store(self, file: Path, recipes: Mapping[str, Recipe], tell: Callable[[str], None]) -> None:
         """Write one store's tables into a new file of mode 0600; `tell` hears each product as it begins."""
@@ -104,28 +113,46 @@ class Workshop:
             for product, recipe in recipes.items():
                 tell(product)
                 with told_by(f"`{product}`"):
-                    self._write_table(file, product, text(store_table(recipe)))
+                    self._write_table(file, product, recipe)
         finally:
             self.con.execute(f"DETACH {_STORE}")
 
-    def _write_table(self, file: Path, product: str, select: str) -> None:
-        """The table of one SELECT; copied in its order from an earlier store where that holds the very same."""
+    def _write_table(self, file: Path, product: str, recipe: Recipe) -> None:
+        """The table of one recipe; made of an earlier store's where that holds the very same rows.
+
+        The two stores of a purpose often hold the same rows, and joining and sorting are most of a build's work.
+        """
         target = text(table(product, catalog=_STORE))
-        earlier = self._written.setdefault(select, file)
-        if earlier == file:
+        select = text(store_table(recipe))
+        earlier = None if recipe.plan.windows else self._written.get(select)
+        if not recipe.plan.numbered:
+            self._written.setdefault(select, file)
+        with self._attached(earlier):
+            kept = table(product, catalog=_EARLIER)
+            if recipe.plan.numbered:
+                select = text(numbered_table(recipe, kept if earlier else named_rows(recipe).subquery("rows")))
+            elif earlier:
+                select = text(exp.select("*").from_(kept))
             self.con.execute(f"CREATE TABLE {target} AS {select}")
+
+    @contextmanager
+    def _attached(self, earlier: Path | None) -> Iterator[None]:
+        if earlier is None:
+            yield
             return
-        # the two stores of a purpose often hold the same table, and joining and sorting are most of a build's work
         self.con.execute(f"ATTACH {text(exp.Literal.string(str(earlier)))} AS {_EARLIER} (READ_ONLY)")
         try:
-            self.con.execute(f"CREATE TABLE {target} AS FROM {text(table(product, catalog=_EARLIER))}")
+            yield
         finally:
             self.con.execute(f"DETACH {_EARLIER}")
 
     def expectation(self, plan: StorePlan, recipes: Mapping[str, Recipe], rows: Mapping[str, int]) -> StoreExpectation:
         """What the verification holds the plan's store against."""
         tables = {
-            product: TableExpectation(recipe.plan, rows[product], _permitted(recipe), self._declared(recipe.plan))
+            product: TableExpectation(
+                *(recipe.plan, rows[product], _permitted(recipe), self._declared(recipe.plan)),
+                count_units(recipe) if recipe.plan.numbered else None,
+            )
             for product, recipe in recipes.items()
         }
         return StoreExpectation(plan, tables, self._classified("direct-identifier"), self._classified("key"))

@@ -17,15 +17,13 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
+from support.worker_kit import view_over
 
 from kaianalytics.errors import KaiError, QueryFailed, WorkerFault
 from kaianalytics.gateway.pool import SessionWorker, WorkerPool
-from kaianalytics.gateway.process import StoreSpec, WorkerLimits
+from kaianalytics.gateway.process import StoreSpec, WorkerLimits, WorkerProcess
 
-VIEW = (
-    "CREATE SECURE VIEW sessions AS SELECT t.customer_id, t.note, t.pages FROM store.main.sessions AS t"
-    " WHERE NOT EXISTS (SELECT 1 FROM kai_stops AS s WHERE s.unit = t.customer_id)"
-)
+VIEW = view_over("sessions", "customer_id", "customer_id", "note", "pages")
 ENDLESS = "SELECT sum(sqrt(a.range + b.range)) FROM range(2000000) AS a, range(2000000) AS b"
 # one scalar call of many seconds, in which the engine heeds no interrupt, and of little memory
 ONE_LONG_CALL = "SELECT levenshtein(repeat('ab', 60000), repeat('ba', 60000))"
@@ -242,6 +240,98 @@ def test_a_stop_reaches_running_workers_of_its_purpose_and_fresh_ones(shared: Wo
         shared.close(session)
 
 
+def test_a_stop_between_two_statements_of_one_question_holds_for_the_second(
+    shared: WorkerPool, spec: StoreSpec
+) -> None:
+    asker = shared.session("two-statements", replace(spec, purpose="halfway"))
+    question = "SELECT count(DISTINCT customer_id) FROM sessions"
+    assert asker.fetch(question, 20) == [(5,)]
+    shared.update_stops("halfway", ["C3"])
+    assert asker.fetch(question, 20) == [(4,)]
+    shared.close("two-statements")
+
+
+class Interrupted(SessionWorker):
+    """A session that is told of a stop at the worst moment: its process is ready, and nothing is sent yet."""
+
+    pool: WorkerPool
+    stopped: list[str]
+
+    def _ready(self, until: float) -> WorkerProcess:
+        process = super()._ready(until)
+        if self.stopped:
+            self.pool.update_stops(self.spec.purpose, [self.stopped.pop()])
+        return process
+
+
+def test_a_stop_that_arrives_while_a_query_is_being_sent_holds_for_it(shared: WorkerPool, spec: StoreSpec) -> None:
+    spec = replace(spec, purpose="interrupted")
+    shared.session("interrupted", spec)
+    asker = Interrupted(spec, shared.limits, shared._start)
+    asker.pool, asker.stopped = shared, ["C0", "C1", "C2"]
+    shared._workers["interrupted", "rows"] = asker  # it stands where the pool keeps its own
+    assert asker.fetch("SELECT DISTINCT customer_id FROM sessions ORDER BY ALL", 20) == [("C3",), ("C4",)]
+    shared.close("interrupted")
+
+
+def test_what_one_asker_knows_of_stops_holds_for_all_and_is_not_taken_back(
+    shared: WorkerPool, spec: StoreSpec, tmp_path: Path
+) -> None:
+    spec = replace(spec, purpose="stopping")
+    question = "SELECT count(DISTINCT customer_id) FROM sessions"
+    early = shared.session("early", spec)
+    assert early.fetch(question, 20) == [(5,)]
+    shared.session("knowing", replace(spec, stops=frozenset({"C1"})))
+    assert early.fetch(question, 20) == [(4,)]
+    assert shared.session("early", spec).fetch(question, 20) == [(4,)]  # read before the stop, asked after it
+    newer = tmp_path / "newer.duckdb"
+    newer.write_bytes(spec.path.read_bytes())
+    assert shared.session("early", replace(spec, path=newer)).fetch(question, 20) == [(4,)]
+    for session in ("early", "knowing"):
+        shared.close(session)
+
+
+def test_many_askers_and_a_growing_list_of_stops(shared: WorkerPool, spec: StoreSpec) -> None:
+    """Whoever asks after a stop was told never sees its unit, whatever the other sessions are doing."""
+    spec = replace(spec, purpose="racing")
+    told: list[str] = []
+    wrong: list[object] = []
+
+    def ask(session: str) -> None:
+        while len(told) < 5:
+            known = set(told)
+            seen = {
+                row[0] for row in shared.session(session, spec).fetch("SELECT DISTINCT customer_id FROM sessions", 20)
+            }
+            if known & seen:
+                wrong.append((known, seen))
+
+    askers = [threading.Thread(target=ask, args=(f"racing-{number}",)) for number in range(3)]
+    for asker in askers:
+        asker.start()
+    for unit in ("C0", "C1", "C2", "C3", "C4"):
+        time.sleep(0.3)
+        shared.update_stops("racing", [unit])
+        told.append(unit)
+    for asker in askers:
+        asker.join()
+    assert wrong == []
+    assert shared.session("racing-0", spec).fetch("SELECT count(*) FROM sessions", 20) == [(0,)]
+    for number in range(3):
+        shared.close(f"racing-{number}")
+
+
+def test_stops_that_can_not_be_made_to_hold_end_the_worker_and_answer_nothing(
+    shared: WorkerPool, spec: StoreSpec
+) -> None:
+    asker = shared.session("no-pseudonym", replace(spec, purpose="no-pseudonym"))
+    assert asker.fetch("SELECT 1", 20) == [(1,)]
+    shared.update_stops("no-pseudonym", ["not a pseudonym"])
+    assert code_of(lambda: asker.fetch("SELECT 1", 20)) == "WORKER_ENDED"
+    assert code_of(lambda: asker.fetch("SELECT 1", 20)) == "WORKER_START"
+    shared.close("no-pseudonym")
+
+
 def test_another_store_for_a_session_ends_the_earlier_worker(
     shared: WorkerPool, spec: StoreSpec, tmp_path: Path
 ) -> None:
@@ -263,7 +353,7 @@ def test_another_store_for_a_session_ends_the_earlier_worker(
 def test_a_store_that_is_missing_or_does_not_fit_is_a_fault_without_a_path(
     shared: WorkerPool, spec: StoreSpec, tmp_path: Path
 ) -> None:
-    for broken in (replace(spec, path=tmp_path / "none.duckdb"), replace(spec, view_sqls=("CREATE VIEW x AS FROM y",))):
+    for broken in (replace(spec, path=tmp_path / "none.duckdb"), replace(spec, views=(VIEW, view_over("gone", "x")))):
         lost = shared.session("lost", broken)
         with pytest.raises(WorkerFault) as caught:
             lost.fetch("SELECT 1", 20)
@@ -337,17 +427,18 @@ import sys, threading
 from pathlib import Path
 from kaianalytics.gateway.pool import WorkerPool
 from kaianalytics.gateway.process import StoreSpec, WorkerLimits
+from kaianalytics.policy.secure_views import ViewSql
 pool = WorkerPool(WorkerLimits(memory_mib=256, threads=1))
-idle, busy = (pool.session(n, StoreSpec("p", "rows", Path(sys.argv[1]), (sys.argv[2],))) for n in "ab")
+idle, busy = (pool.session(n, StoreSpec("p", "rows", Path(sys.argv[1]), (ViewSql(*sys.argv[2:5]),))) for n in "ab")
 for worker in (idle, busy):
     worker.fetch("SELECT 1", 20)
 print(idle.pid, busy.pid, flush=True)
-busy.fetch(sys.argv[3], 60)
+busy.fetch(sys.argv[5], 60)
 """
 
 
 def test_no_worker_outlives_a_killed_gateway(spec: StoreSpec) -> None:
-    command = [sys.executable, "-c", GATEWAY, str(spec.path), VIEW, ENDLESS]
+    command = [sys.executable, "-c", GATEWAY, str(spec.path), *VIEW, ENDLESS]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as gateway:
         assert gateway.stdout is not None
         pids = [int(pid) for pid in gateway.stdout.readline().split()]

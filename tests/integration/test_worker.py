@@ -12,6 +12,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from support.worker_kit import view_over
 
 from kaianalytics.errors import QueryFailed, WorkerFault
 from kaianalytics.gateway.failures import failure_of
@@ -32,11 +33,7 @@ TABLES = {
         FROM range(12) AS t(i)""",
     "customers": "SELECT 'C' || i AS customer_id, ['free', 'premium'][1 + i % 2] AS plan FROM range(6) AS t(i)",
 }
-VIEWS = tuple(
-    f"CREATE SECURE VIEW {name} AS SELECT t.* FROM store.main.{name} AS t"
-    " WHERE NOT EXISTS (SELECT 1 FROM kai_stops AS s WHERE s.unit = t.customer_id)"
-    for name in TABLES
-)
+VIEWS = tuple(view_over(name, "customer_id") for name in TABLES)
 
 
 @pytest.fixture(scope="module")
@@ -146,16 +143,47 @@ def test_stops_take_units_out_of_every_view_at_once_and_put_them_back(locked: du
         return locked.execute("SELECT customer_id FROM customers ORDER BY 1").fetchall()
 
     everyone = customers()
-    set_stops(locked, ["C1", "C1", "not-there"])
+    set_stops(locked, VIEWS, ["C1", "C1", "CAFE"])
     assert customers() == [row for row in everyone if row != ("C1",)]
     assert locked.execute("SELECT count(*) FROM orders WHERE customer_id = 'C1'").fetchone() == (0,)
-    set_stops(locked, [])
+    set_stops(locked, VIEWS, [])
     assert customers() == everyone
 
 
+def leaving_out(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """The views that look at the stops at all."""
+    views = connection.execute("SELECT view_name, sql FROM duckdb_views() WHERE NOT internal").fetchall()
+    return {name for name, sql in views if "kai_stops" in sql}
+
+
+def test_only_a_view_that_holds_a_stopped_unit_looks_at_the_stops(locked: duckdb.DuckDBPyConnection) -> None:
+    """C5 is a customer without an order or a session; nobody is called CAFE."""
+    assert leaving_out(locked) == set()
+    set_stops(locked, VIEWS, ["CAFE"])
+    assert leaving_out(locked) == set()
+    set_stops(locked, VIEWS, ["CAFE", "C5"])
+    assert leaving_out(locked) == {"customers"}
+    set_stops(locked, VIEWS, ["CAFE", "C5", "C1"])
+    assert leaving_out(locked) == set(TABLES)
+
+
+def test_stops_are_taken_whole_or_not_at_all(locked: duckdb.DuckDBPyConnection) -> None:
+    """What fails half way changes nothing; `serve` ends the process then, so that nothing is answered without them."""
+    spoilt = [*VIEWS[:-1], ("CREATE OR REPLACE SECURE VIEW v AS FROM nowhere", "nonsense", "SELECT false")]
+    for views, units in ((spoilt, ["C1"]), (VIEWS, ["C1", "no pseudonym"])):
+        with pytest.raises(duckdb.Error):
+            set_stops(locked, views, units)
+        locked.execute("ROLLBACK")
+        assert leaving_out(locked) == set()
+        assert locked.execute("SELECT count(*) FROM memory.main.kai_stops").fetchone() == (0,)
+
+
 def test_a_view_that_does_not_fit_the_store_ends_the_start(store: Path) -> None:
-    with pytest.raises(duckdb.Error):
-        open_store(opening(store, views=("CREATE SECURE VIEW v AS SELECT nope FROM store.main.orders",)))
+    fine = VIEWS[0]
+    for shape in range(3):
+        with pytest.raises(duckdb.Error):
+            statements = [statement.replace("t.*", "t.nope").replace("t.customer_id", "t.nope") for statement in fine]
+            open_store(opening(store, views=([*fine[:shape], statements[shape], *fine[shape + 1 :]],)))
 
 
 def test_rows_and_bytes_are_bounded(locked: duckdb.DuckDBPyConnection) -> None:

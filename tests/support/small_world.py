@@ -104,7 +104,7 @@ def products() -> dict[str, DataContract]:
         product(
             "people",
             [
-                key("person", "person"),
+                replace(key("person", "person"), primary_key=True),
                 column("name", classification="direct-identifier", rule=ColumnRule("mask")),
                 column("mail", classification="direct-identifier"),
                 column("country", enum=("JP", "TW", "DE"), rule=KEEP),
@@ -115,7 +115,7 @@ def products() -> dict[str, DataContract]:
         product(
             "visits",
             [
-                key("visit", "visit"),
+                replace(key("visit", "visit"), primary_key=True),
                 key("person", "person", required=False),
                 key("invited", "person", required=False),
                 column("at", "timestamp", rule=ColumnRule("generalise", "week"), required=True),
@@ -134,7 +134,10 @@ def products() -> dict[str, DataContract]:
         ),
         product(
             "places",
-            [column("place", classification="public", rule=KEEP), column("size", "integer", rule=KEEP)],
+            [
+                column("place", classification="public", rule=KEEP, primary_key=True),
+                column("size", "integer", classification="public", rule=KEEP),
+            ],
             population=None, unit=None, contribution=None,
         ),
         product(
@@ -235,7 +238,7 @@ class World:
         """A world under `root` with its sources written as Parquet."""
         world = cls(root, products())
         for folder in (world.sources, world.contract_files):
-            folder.mkdir()
+            folder.mkdir(parents=True)
         (world.contract_files / "people.odcs.yaml").write_text("title: people\n")
         for name, listed in (data or rows()).items():
             world.write(name, listed)

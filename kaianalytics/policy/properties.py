@@ -1,0 +1,92 @@
+"""Every property of ours that a data contract can state: its name, its shape and what it means.
+
+The readers know exactly these, any other `kai.` property is a fault, and the reference page is made of this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Property:
+    """What one property is: its value as YAML, what it means, and when it must be there."""
+
+    shape: str
+    meaning: str
+    needed: str = ""
+
+
+PRODUCT_PROPERTIES: Mapping[str, Property] = {
+    "kai.privacyUnit": Property(
+        "`{population: customers, column: customer_id}`",
+        "Whose presence is hidden: all rows of one value of the column. The column is a key that becomes a "
+        "pseudonym, and refers to the population's own key. A product without it is about nobody: public columns "
+        "alone.",
+        "of a product about people",
+    ),
+    "kai.purposes": Property(
+        "`{ad-targeting: {basis: notified, access: [rows, statistics]}}`",
+        "Which purposes may use the product, on which basis (`notified` or `prior-consent(choice)`), and as what."
+        " A purpose that is not listed has nothing of it. `statistics` of a product about nobody means that it "
+        "can be joined.",
+    ),
+    "kai.contribution": Property(
+        "`{rows: 40}`, `{groups: 4, rowsPerGroup: 2}`, or all three",
+        "How much one unit may add to one answer; with windows, one unit in one window. `rows`: so many rows in "
+        "all, and no more are stored for statistics, chosen by a hash of what each row holds. `groups` and "
+        "`rowsPerGroup`: so many rows in each of so many cells. Where both are stated, both hold.",
+        "for statistics of people",
+    ),
+    "kai.profile": Property(
+        '`{units: 50000, rows: {"0.5": 3, "0.9": 9, "1": 40}, totals: {spend: {"0.5": 20, "1": 900}}}`',
+        "What is known in public of how rows and values spread over units: the share of units that have at most "
+        "so many rows, or whose values add up, without their signs, to at most so much. The last share is 1. It "
+        "decides which bounds are chosen and nothing of what they guarantee: a wrong one costs accuracy. With "
+        "windows it is of one unit in one window. Never take it from the data themselves, unless by a paid "
+        "release.",
+    ),
+    "kai.windows": Property(
+        "`{column: shown_at, span: month, arrived: received_at}`",
+        "Budgets that live with windows of time (`week`, `month`, `quarter`, `year`): the unit is one customer in"
+        " one window. `column` is the time of the event, which never changes, with a declared range; a row that "
+        "`arrived`, where that is stated, in a later window belongs to that one. The population has a "
+        "`window_cap`.",
+    ),
+    "kai.preAggregates": Property(
+        "`[{name: clicks_by_topic, keys: [topic], sums: [clicked]}]`",
+        "Tables per unit and cell that are built with the store, under the contract's own bounds: a question on "
+        "exactly these keys, with filters on them alone, reads the small table. Keys have declared values, sums "
+        "have bounds. A name stands once in a folder.",
+    ),
+    "kai.appiStatus": Property(
+        "`personal-information`",
+        "What the product is under the Act on the Protection of Personal Information: `personal-information`, "
+        "`pseudonymously-processed`, `anonymously-processed`, `person-related` or `not-personal`.",
+        "always",
+    ),
+    "kai.jointUse": Property(
+        "`[kai-corporation, kai-media]`",
+        "The companies of the joint use (clause 5) that may use the product.",
+        "of a product about people",
+    ),
+    "kai.countries": Property(
+        "`[JP, TW]`",
+        "The countries from which the product may be used (clause 9.1).",
+        "of a product about people",
+    ),
+}
+
+COLUMN_PROPERTIES: Mapping[str, Property] = {
+    "kai.purposeRules": Property(
+        "`{ad-targeting: keep, service-improvement: {generalise: month}}`",
+        "What each purpose sees of the column: `keep`, `pseudonym`, `mask`, `drop`, or a generalisation. A "
+        "purpose that is not listed does not have the column.",
+    ),
+    "kai.keyDomain": Property(
+        "`customer`",
+        "Which keys mean the same: the same value of one domain is the same pseudonym in every product of one purpose.",
+        "of a column classified `key`",
+    ),
+}

@@ -1,0 +1,79 @@
+"""What a worker shows of its store: a secure view for each table, in one of two shapes.
+
+Laws: a view names every column it shows. While a table holds rows of a stopped unit, its view leaves that unit out, and
+that of a pre-aggregate as well; only then, for leaving out takes time. Every view has a WHERE, for a secure view that
+only projects lets statistics of the base table through. A `rows` view shows no hidden column; a `statistics` view shows
+them, for no analyst's text reaches its worker, and its unit's column is the unit's number under the column's own name.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlglot import exp
+
+from kaianalytics.policy.statistics import KAI_UNIT, KAI_WINDOW
+from kaianalytics.policy.views import StorePlan, TablePlan
+from kaianalytics.privacy.unit import PreAggregate
+
+STORE = "store"  # the name under which a worker attaches its one file
+STOPS = "kai_stops"  # the worker's table of stopped units: `unit` their pseudonym, `kai_unit` their number
+WORKER_CATALOG = "memory"  # DuckDB's name of a connection's own in-memory catalog
+
+
+class ViewSql(NamedTuple):
+    """The statements that make, or replace, one view: `stopping` where `held`, which asks it of the store, is true."""
+
+    open: str
+    stopping: str
+    held: str  # whether the table holds rows of a stopped unit
+
+
+def views_sql(plan: StorePlan) -> tuple[ViewSql, ...]:
+    """The views of one store, those of its pre-aggregates included."""
+    return tuple(view for table in plan.tables.values() for view in (view_sql(table), *_pre_aggregates(table)))
+
+
+def view_sql(table: TablePlan) -> ViewSql:
+    """The statements by which a worker makes, or replaces, the table's secure view in its own catalog."""
+    if not table.numbered:
+        return _view(table.product, {column.name: column.name for column in table.columns}, table.unit, "unit")
+    shown = {column.name: KAI_UNIT if column.name == table.unit else column.name for column in table.columns}
+    return _view(table.product, {**shown, **{name: name for name in table.hidden}}, KAI_UNIT, KAI_UNIT)
+
+
+def _pre_aggregates(table: TablePlan) -> list[ViewSql]:
+    made = table.statistics.pre_aggregates if table.statistics else ()
+    return [_view(each.table, {name: name for name in pre_columns(table, each)}, KAI_UNIT, KAI_UNIT) for each in made]
+
+
+def pre_columns(table: TablePlan, pre: PreAggregate) -> tuple[str, ...]:
+    """The columns of a pre-aggregate's table, in its order."""
+    window = [KAI_WINDOW] if table.windows else []
+    return (KAI_UNIT, *window, *pre.keys, "kai_rows", *(f"sum_{column}" for column in pre.sums))
+
+
+def _view(name: str, shown: dict[str, str], unit: str | None, stop: str) -> ViewSql:
+    """`shown` are the view's columns and what each is in the store; `unit` is told from `stop` in the stop table."""
+    source = exp.to_table(name, db="main", catalog=STORE, alias="t")
+    columns = (exp.column(stored, table="t").as_(column) for column, stored in shown.items())
+    select = exp.select(*columns).from_(source)
+    stopped = _stopped(unit, stop) if unit else exp.false()
+    held = exp.select(exp.Exists(this=exp.select("1").from_(source.copy()).where(stopped)))
+    shapes = (_statement(name, select.where(condition)) for condition in (exp.true(), exp.not_(stopped)))
+    return ViewSql(next(shapes), next(shapes), _text(held))
+
+
+def _statement(name: str, select: exp.Select) -> str:
+    # sqlglot does not know SECURE, so the statement's head is written by hand around quoted names.
+    return f'CREATE OR REPLACE SECURE VIEW "{name}" AS {_text(select)}'
+
+
+def _stopped(unit: str, stop: str) -> exp.Expression:
+    stops = exp.to_table(STOPS, db="main", catalog=WORKER_CATALOG, alias="s")
+    same = exp.column(stop, table="s").eq(exp.column(unit, table="t"))
+    return exp.Exists(this=exp.select("1").from_(stops).where(same))
+
+
+def _text(expression: exp.Expression) -> str:
+    return expression.sql(dialect="duckdb", identify=True)

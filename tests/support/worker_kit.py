@@ -1,0 +1,16 @@
+"""What the tests of workers share: views over hand-made stores, in the shapes that the plans' own statements have."""
+
+from __future__ import annotations
+
+from kaianalytics.policy.secure_views import ViewSql
+
+PERSON = [f"{number:02x}" * 16 for number in range(16)]  # pseudonyms: 32 hex digits
+
+
+def view_over(name: str, unit: str, *columns: str, stop: str = "unit") -> ViewSql:
+    """The view of a store's table, by the name of its unit's column; without columns it shows them all."""
+    shown = ", ".join(f"t.{column}" for column in columns) or "t.*"
+    stopped = f"EXISTS (SELECT 1 FROM kai_stops AS s WHERE s.{stop} = t.{unit})"
+    head = f"CREATE OR REPLACE SECURE VIEW {name} AS SELECT {shown} FROM store.main.{name} AS t WHERE"
+    held = f"SELECT EXISTS (SELECT 1 FROM store.main.{name} AS t WHERE {stopped})"
+    return ViewSql(f"{head} true", f"{head} NOT {stopped}", held)
