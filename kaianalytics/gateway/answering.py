@@ -6,27 +6,27 @@ Laws: a release is made of noisy numbers and public facts alone; its bytes are m
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from kaianalytics.custody.keys import Keys
 from kaianalytics.gateway.budgeting import plain
+from kaianalytics.gateway.drawing import Drawn
 from kaianalytics.gateway.question import Question
 from kaianalytics.privacy.answer import answer
-from kaianalytics.privacy.plan import Noisy, Plan
-from kaianalytics.privacy.pricing import half_widths
+from kaianalytics.privacy.counting import name_of
+from kaianalytics.privacy.foreseeing import half_widths
+from kaianalytics.privacy.plan import Clipping, Plan
 from kaianalytics.privacy.query import Figure, KeyColumn, Of
 from kaianalytics.protocol import ISOLATION_SENTENCE, Release, ReleaseColumn, Scalar, StatisticsPlan
 
 _ADDING = frozenset({"rows", "sum", "histogram"})  # measures whose figures add up over groups without a common row
 
 
-def release_payload(
-    question: Question, charge_id: int, noisy: Noisy, bounds: Mapping[str, Any], certificate: Mapping[str, Any]
-) -> bytes:
+def release_payload(question: Question, charge_id: int, drawn: Drawn, keys: Keys) -> bytes:
     """The release as it is recorded and sent: these bytes, now and at every repeat."""
-    table = answer(question.plan, question.measurement, noisy)
+    table = answer(question.plan, question.measurement, drawn.noisy)
     loss, delta = question.measurement.loss, question.population.reporting_delta
     release = Release(
         release_id=charge_id,
@@ -47,8 +47,8 @@ def release_payload(
         epsilon=f"{loss.epsilon(delta):g}",
         epsilon_delta=plain(delta),
         windows=question.plan.windows,
-        bounds=bounds,
-        certificate=certificate,
+        bounds=_bounds(question.plan, drawn),
+        certificate={},
     )
     return json.dumps(release.to_json(), ensure_ascii=False, allow_nan=False).encode()
 
@@ -74,6 +74,23 @@ def statistics_plan(question: Question, questions_left: int) -> StatisticsPlan:
 def bounding_of(plan: Plan) -> tuple[str, ...]:
     """What bounding leaves out, in sentences, each once."""
     return tuple(dict.fromkeys((*plan.sentences, *(vector.sentence for vector in plan.vectors if vector.sentence))))
+
+
+def _bounds(plan: Plan, drawn: Drawn) -> dict[str, Any]:
+    """The bounds that were chosen, what is known of whom they cut short, and what was found where it was paid for."""
+    form = {"form": plan.form.kind, "rows": plan.form.rows, "groups": plan.form.groups}
+    told: dict[str, Any] = {name: value for name, value in form.items() if value is not None}
+    if plan.clipping:
+        told["clipping"] = [_clipping(plan, clipping) for clipping in plan.clipping]
+    return told
+
+
+def _clipping(plan: Plan, clipping: Clipping) -> str:
+    unit, name = plan.query.source.privacy_unit.column, name_of(plan.query, clipping.vector)
+    return (
+        f"{name}: about {clipping.share:.1%} of {unit} have more than {plain(clipping.bound)} and are cut to it; at "
+        f"{plain(2 * clipping.bound)}, with twice the noise, it would be {clipping.at_double:.1%}."
+    )
 
 
 def scalar(value: object) -> Scalar:

@@ -28,7 +28,7 @@ class Drawn:
     def to_bytes(self) -> bytes:
         """The record of it."""
         cells = [[_written(value) for value in cell] for cell in self.noisy.cells]
-        found = None if self.profile is None else profile_json(self.profile)
+        found = None if self.profile is None else profile_text(self.profile)
         written = {"cells": cells, "vectors": self.noisy.vectors, "profile": found}
         return json.dumps(written, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -50,16 +50,19 @@ class Drawn:
             ) from None
 
 
-def profile_json(profile: Profile) -> dict[str, Any]:
-    """A profile as JSON values, decimals as text."""
+def profile_text(profile: Profile) -> str:
+    """A profile as JSON text, its decimals exact."""
     totals = {column: _points(points) for column, points in sorted(profile.totals.items())}
-    return {"units": profile.units, "rows": _points(profile.rows), "totals": totals}
+    norms = {str(measure): _points(points) for measure, points in sorted(profile.norms.items())}
+    return json.dumps({"units": profile.units, "rows": _points(profile.rows), "totals": totals, "norms": norms})
 
 
-def profile_of(read: dict[str, Any]) -> Profile:
-    """The profile that `profile_json` wrote."""
+def profile_of(text: str) -> Profile:
+    """The profile that `profile_text` wrote."""
+    read = json.loads(text)
     totals = {column: _quantiles(points) for column, points in read["totals"].items()}
-    return Profile(read["units"], _quantiles(read["rows"]), totals)
+    norms = {int(measure): _quantiles(points) for measure, points in read["norms"].items()}
+    return Profile(read["units"], _quantiles(read["rows"]), totals, norms)
 
 
 def _points(points: Quantiles) -> list[list[str]]:

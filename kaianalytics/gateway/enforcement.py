@@ -33,26 +33,33 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from threading import Event
 from typing import Any
 
 from kaianalytics.errors import KaiError, Refused
+from kaianalytics.gateway import budgeting
+from kaianalytics.gateway.allowed import STATISTICS_FUNCTIONS
+from kaianalytics.gateway.answering import release_payload, statistics_plan
 from kaianalytics.gateway.context import Context
+from kaianalytics.gateway.drawing import Drawn, profile_of, profile_text
 from kaianalytics.gateway.guard import Admitted, Guard
 from kaianalytics.gateway.locks import KeyedLocks
+from kaianalytics.gateway.lookups import lookups
 from kaianalytics.gateway.pool import SessionWorker, WorkerPool
 from kaianalytics.gateway.process import StoreSpec
-from kaianalytics.gateway.question import Question, prepare, release_payload
+from kaianalytics.gateway.question import Ground, Question, prepare
 from kaianalytics.gateway.serving import Serving
 from kaianalytics.gateway.spelling import naming_unknown_columns
 from kaianalytics.gateway.tokens import Session
 from kaianalytics.policy.contract import Access
 from kaianalytics.policy.decision import Deny, Permit, Request, decide
 from kaianalytics.privacy.loss import PrivacyLoss
+from kaianalytics.privacy.query import Relation
+from kaianalytics.privacy.unit import Profile
 from kaianalytics.protocol import ISOLATION_SENTENCE, StatisticsRequest
-from kaianalytics.records import ledger, reviews, runs, stops
-from kaianalytics.records.ledger import StoredRelease
+from kaianalytics.records import ledger, releases, reviews, runs, stops
+from kaianalytics.records.runs import UseWord
 from kaianalytics.records.transaction import Transaction
 from kaianalytics.review.passport import digest
 
@@ -138,18 +145,18 @@ class Enforcement:
             self._record(session, "statistics.planned", **facts)
             with self._context.records.reading() as view:
                 left = ledger.questions_left(ledger.limits(view, question.charge), question.charge)
-        return statistics_plan(question, left)
+        return asdict(statistics_plan(question, left))
 
     def earlier_releases(self, session: Session, view_name: str, contains: str) -> list[dict[str, Any]]:
         """The recorded answers of the session's purpose over views that it may ask today, newest first, as recorded."""
         serving = self._context.serving()
         with self._recording(session, "releases", contains):
-            named = {"purpose": session.purpose, "product": view_name, "contains": contains}
             with self._context.records.reading() as view:
-                listed = releases.listing(view, **named)
+                listed = releases.listing(view, purpose=session.purpose, product=view_name, contains=contains)
             shown = [each for each in listed if self._may_see(serving, session, each.products)]
             numbers = [each.answer.charge_id for each in shown]
-            event = self._context.event(session.user, "releases.shown", session.session_id, **named, releases=numbers)
+            facts = {"view": view_name, "contains": contains, "releases": numbers}
+            event = self._context.event(session.user, "releases.shown", session.session_id, **facts)
             with self._context.records.writing(event) as tx:
                 if session.run:
                     reviews.demand_unrevoked(tx, session.approval)
@@ -163,7 +170,7 @@ class Enforcement:
     ) -> tuple[Admitted, Mapping[str, Relation], Permit]:
         """The tree that the guard admits, the analyst's own tables, and the permit that the question rests on."""
         tables = lookups(asked, serving.contracts.products)
-        admitted = self._admit(serving, asked.sql, tables)
+        admitted = self._admit(serving, asked.sql, tables, STATISTICS_FUNCTIONS)
         return admitted, tables, self._permit(serving, session, "statistics", admitted)
 
     def _proved(
@@ -234,9 +241,11 @@ class Enforcement:
         if self._pool.cancel(session.session_id, gone):
             self._record(session, "query.cancelled")
 
-    def _admit(self, serving: Serving, sql: str, tables: Collection[str] = ()) -> Admitted:
+    def _admit(
+        self, serving: Serving, sql: str, tables: Collection[str] = (), functions: Collection[str] = ()
+    ) -> Admitted:
         # the names of all products are public: the decision, not the guard, says which purpose has which
-        admitted = self._guard.admit(sql, (*serving.contracts.products, *tables))
+        admitted = self._guard.admit(sql, (*serving.contracts.products, *tables), functions)
         return replace(admitted, views=tuple(view for view in admitted.views if view not in tables))
 
     def _permit(self, serving: Serving, session: Session, access: Access, admitted: Admitted) -> Permit:

@@ -7,7 +7,8 @@ Three digests name a question, each with all that it must tell apart:
     asked    the text's meaning, names and order included, the bounds and the price as they were asked: what is
              repeated byte for byte
     charged  what noise is drawn on: statements, sensitivities, scales, thresholds: what is never drawn twice for free
-    subject  what is counted of whom, whatever the groups: what a found profile is a profile of
+    subject  what is counted of whom in which groups, whenever it is asked and in whichever windows: what a profile
+             that a release found is a profile of
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ from kaianalytics.policy.reading import canonical_digest
 from kaianalytics.privacy.asked import BoundsAsked
 from kaianalytics.privacy.assembling import assemble
 from kaianalytics.privacy.bounding import compile_query
+from kaianalytics.privacy.expression import Expression, columns_of, conjuncts
 from kaianalytics.privacy.loss import PrivacyLoss
 from kaianalytics.privacy.lowering import lower
 from kaianalytics.privacy.measurement import Measurement
 from kaianalytics.privacy.plan import Noisy, Plan
-from kaianalytics.privacy.pricing import Price, Priced, price_of, priced
-from kaianalytics.privacy.query import Relation, StatisticsQuery
+from kaianalytics.privacy.prices import Price, price_of
+from kaianalytics.privacy.pricing import Priced, priced
+from kaianalytics.privacy.query import Relation, Source, StatisticsQuery
 from kaianalytics.privacy.unit import Profile, StatisticsView
 from kaianalytics.protocol import StatisticsRequest
 from kaianalytics.records.ledger import Charge
@@ -102,7 +105,7 @@ def prepare(admitted: Admitted, asked: StatisticsRequest, session: Session, grou
     bounds.check_values(query.source)
     population = ground.populations[query.source.privacy_unit.population]
     price = price_of(asked, population.reporting_delta)
-    subject = canonical_digest([query.source, query.where, query.measures])
+    subject = subject_digest(query)
     profile = query.source.view.profile or ground.found(population.name, session.purpose, subject)
 
     def compiled(loss: PrivacyLoss) -> Plan:
@@ -147,6 +150,25 @@ def _charge(query: StatisticsQuery, found: Priced, session: Session, snapshot: s
 def _asked_digest(query: StatisticsQuery, bounds: BoundsAsked, price: Price) -> str:
     # canonical JSON writes a day and its text alike: what is computed after the noise tells them apart by its repr
     return canonical_digest([query, bounds, price, repr((query.select, query.having, query.order))])
+
+
+def subject_digest(query: StatisticsQuery) -> str:
+    """The digest of what a found profile is of: its views by their names, for their days move with every build."""
+    source = query.source
+    relations = [(relation.view.name, relation.rows) for relation in source.relations]
+    where = [part for part in conjuncts(query.where) if not _bounds_time(part, source)]
+    return canonical_digest([relations, source.joins, source.unit, where, query.keys, query.measures])
+
+
+def _bounds_time(part: Expression, source: Source) -> bool:
+    """Whether a condition is about the event time alone, by which windows are chosen."""
+    windows = {
+        (place, relation.view.windows.column)
+        for place, relation in enumerate(source.relations)
+        if relation.view.windows is not None
+    }
+    columns = columns_of(part)
+    return bool(columns) and all((column.relation, column.name) in windows for column in columns)
 
 
 def charged_digest(measurements: Iterable[Measurement]) -> str:

@@ -26,7 +26,7 @@ def drawings(draw: st.DrawFn) -> Drawn:
     lengths = draw(st.lists(st.integers(1, 3), min_size=1, max_size=3))
     vectors = tuple(tuple(draw(FIGURES) for _ in range(length * len(cells))) for length in lengths)
     points = ((Decimal("0.5"), Decimal("1.25")), (Decimal(1), Decimal(7)))
-    profile = draw(st.none() | st.just(Profile(12, points, {"yen": points})))
+    profile = draw(st.none() | st.just(Profile(12, points, {"yen": points}, {1: points})))
     return Drawn(Noisy(tuple(cells), vectors), profile)
 
 
@@ -56,7 +56,7 @@ def test_a_day_is_a_day_and_a_text_that_looks_like_one_a_text() -> None:
         b'{"cells":[[["not a day"]]],"vectors":[[1]],"profile":null}',
         b'{"cells":[[{}]],"vectors":[[1]],"profile":null}',
         b'{"cells":[[1],[2]],"vectors":[[1]],"profile":null}',
-        b'{"cells":[[1]],"vectors":[[1]],"profile":{"units":0,"rows":[],"totals":{}}}',
+        b'{"cells":[[1]],"vectors":[[1]],"profile":"{}"}',
     ],
 )
 def test_a_record_that_is_none_is_a_fault(record: bytes) -> None:
