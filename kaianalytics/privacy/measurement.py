@@ -40,7 +40,7 @@ from opendp.measurements import make_gaussian, make_gaussian_threshold, make_noi
 from opendp.measures import zero_concentrated_divergence
 from opendp.metrics import absolute_distance, l02inf_distance, l2_distance, linf_distance
 from opendp.mod import Measurement as Mechanism
-from opendp.mod import enable_features
+from opendp.mod import OpenDPException, enable_features
 
 from kaianalytics.errors import Fault
 from kaianalytics.privacy.loss import DELTA_UNITS, RHO_UNITS, PrivacyLoss
@@ -253,6 +253,17 @@ def setting_of(plan: Plan, place: int) -> Setting:
     if vector.kind == "top":
         return Setting(vector, "noisy top-k", cells, plan.query.measures[vector.measure].size)
     return Setting(vector, "discrete Gaussian threshold" if place == plan.threshold else "discrete Gaussian", cells)
+
+
+def keeps_within(setting: Setting, scale: float, threshold: object, windows: int, loss: PrivacyLoss) -> bool:
+    """Whether a stated draw loses no more than that, by OpenDP's map: of facts that someone else wrote."""
+    has_threshold = setting.mechanism == "discrete Gaussian threshold"
+    if not (0 < scale < math.inf) or (type(threshold) is int and 1 < threshold < _FAR) is not has_threshold:
+        return False
+    try:
+        return setting.proved(scale, threshold if isinstance(threshold, int) else None, windows).within(loss)
+    except (OpenDPException, ValueError, OverflowError):  # it proves nothing: no loss is small enough
+        return False
 
 
 def _noise(setting: Setting, rho_units: int, windows: int, delta_units: int | None) -> Noise:
