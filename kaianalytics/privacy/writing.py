@@ -52,17 +52,17 @@ def literal_of(value: LiteralValue, kind: ColumnType) -> exp.Expr:
     """A constant of one type as SQL."""
     match value:
         case None:
-            return _text_cast(exp.null(), PHYSICAL[kind])
+            return _cast_to(exp.null(), PHYSICAL[kind])
         case bool():
             return exp.Boolean(this=value)
         case str():
             return exp.Literal.string(value)
         case datetime():
-            return _text_cast(exp.Literal.string(value.isoformat(sep=" ")), "TIMESTAMP")
+            return _cast_to(exp.Literal.string(value.isoformat(sep=" ")), "TIMESTAMP")
         case date():
-            return _text_cast(exp.Literal.string(value.isoformat()), PHYSICAL[kind])
+            return _cast_to(exp.Literal.string(value.isoformat()), PHYSICAL[kind])
         case int() | Decimal():
-            return _text_cast(exp.Literal.string(str(value)), PHYSICAL[kind])
+            return _cast_to(exp.Literal.string(str(value)), PHYSICAL[kind])
 
 
 class _Writer:
@@ -91,7 +91,7 @@ class _Writer:
         if isinstance(expression, Literal):
             return literal_of(expression.value, "number")
         value = self.settled(expression)
-        return value if expression.type == "number" else exp.cast(value, "DOUBLE")
+        return value if expression.type == "number" else _cast_to(value, "DOUBLE")
 
     def common(self, arguments: Sequence[Expression], *, sane: bool = False) -> list[exp.Expr]:
         """The arguments in the type in which they meet."""
@@ -102,13 +102,13 @@ class _Writer:
         if wanted == "number" and expression.type == "integer":
             return self.double(expression)
         if wanted == "timestamp" and expression.type == "date":
-            return exp.cast(self.settled(expression, sane=True), "TIMESTAMP")
+            return _cast_to(self.settled(expression, sane=True), "TIMESTAMP")
         return self.settled(expression, sane=sane)
 
     def _read(self, column: ColumnOf, *, sane: bool) -> exp.Expr:
         if column.type == "number":
             # A number may be stored as DECIMAL or DOUBLE; every one of either is a double, so this cast can't fail.
-            return exp.cast(self._column(column), "DOUBLE")
+            return _cast_to(self._column(column), "DOUBLE")
         if column.type in TEMPORAL and sane:
             return _inside(lambda: self._column(column), column.type, datetime.min, datetime.max)
         return self._column(column)
@@ -118,7 +118,7 @@ def _inside(value: Callable[[], exp.Expr], kind: ColumnType, first: datetime, la
     """The value where it lies between two times, else missing."""
     low, high = (first, last) if kind == "timestamp" else (first.date(), last.date())
     between = exp.Between(this=value(), low=literal_of(low, kind), high=literal_of(high, kind))
-    return exp.Case().when(between, value())
+    return _when(between, value())
 
 
 # --- operations, by how they are written
@@ -180,10 +180,11 @@ def _present(writer: _Writer, call: Call, sane: bool) -> exp.Expr:
 
 def _case(writer: _Writer, call: Call, sane: bool) -> exp.Expr:
     wanted = common_type(case_values(call))
-    case = exp.Case()
-    for condition, value in zip(call.arguments[:-1:2], call.arguments[1:-1:2], strict=True):
-        case = case.when(writer.settled(condition), writer.widened(value, wanted, sane=sane), copy=False)
-    return case.else_(writer.widened(call.arguments[-1], wanted, sane=sane), copy=False)
+    branches = [
+        exp.If(this=writer.settled(condition), true=writer.widened(value, wanted, sane=sane))
+        for condition, value in zip(call.arguments[:-1:2], call.arguments[1:-1:2], strict=True)
+    ]
+    return exp.Case(ifs=branches, default=writer.widened(call.arguments[-1], wanted, sane=sane))
 
 
 def _meeting(name: str) -> _Write:
@@ -216,10 +217,10 @@ def _width_bucket(writer: _Writer, call: Call, sane: bool) -> exp.Expr:
     share = exp.Div(this=_paren(_minus(writer.double(value), _double(start))), expression=_double(end - start))
     place = _function("FLOOR", exp.Mul(this=share, expression=_double(float(buckets))))
     limited = _function("GREATEST", _function("LEAST", place, _double(buckets - 1.0)), _double(-1.0))
-    inner = exp.Add(this=exp.cast(limited, "BIGINT"), expression=exp.Literal.number(1))
+    inner = exp.Add(this=_cast_to(limited, "BIGINT"), expression=exp.Literal.number(1))
     above = exp.GTE(this=writer.double(value), expression=_double(end))
-    bucket = exp.Case().when(above, exp.cast(exp.Literal.number(buckets + 1), "BIGINT")).else_(inner)
-    return exp.Case().when(_function("ISFINITE", writer.double(value)), bucket)
+    bucket = _when(above, _cast_to(exp.Literal.number(buckets + 1), "BIGINT"), inner)
+    return _when(_function("ISFINITE", writer.double(value)), bucket)
 
 
 def _named(name: str) -> _Write:
@@ -244,7 +245,7 @@ def _pasted(writer: _Writer, call: Call, sane: bool) -> exp.Expr:
 
 def _date_trunc(writer: _Writer, call: Call, sane: bool) -> exp.Expr:
     floor = _function("DATE_TRUNC", writer.settled(call.arguments[0]), writer.settled(call.arguments[1], sane=True))
-    return exp.cast(floor, PHYSICAL[call.type])
+    return _cast_to(floor, PHYSICAL[call.type])
 
 
 def _date_part(writer: _Writer, call: Call, sane: bool) -> exp.Expr:
@@ -264,8 +265,8 @@ def _date_add(writer: _Writer, call: Call, sane: bool) -> exp.Expr:
     inside = _inside(lambda: writer.settled(value, sane=True), value.type, first, last)
     parts = zip(("TO_MONTHS", "TO_DAYS", "TO_MICROSECONDS"), (months, days, microseconds), strict=True)
     moved = [_function(name, exp.Literal.number(count)) for name, count in parts if count]
-    start: exp.Expr = exp.cast(inside, "TIMESTAMP")
-    return exp.cast(reduce(_plus, moved, start), PHYSICAL[call.type])
+    start = _cast_to(inside, "TIMESTAMP")
+    return _cast_to(reduce(_plus, moved, start), PHYSICAL[call.type])
 
 
 def _cast(writer: _Writer, call: Call, sane: bool) -> exp.Expr:
@@ -274,7 +275,7 @@ def _cast(writer: _Writer, call: Call, sane: bool) -> exp.Expr:
         return writer.settled(value, sane=True)
     if call.type == "integer" and value.type == "number":
         return exp.TryCast(this=writer.double(value), to=_type("BIGINT"))
-    return exp.cast(writer.settled(value, sane=True), PHYSICAL[call.type])
+    return _cast_to(writer.settled(value, sane=True), PHYSICAL[call.type])
 
 
 _WRITTEN: Mapping[str, _Write] = {
@@ -356,6 +357,10 @@ _ARITHMETIC: Mapping[str, Callable[..., exp.Expr]] = {
 WRITTEN = frozenset(_WRITTEN) | frozenset(_ARITHMETIC)
 
 
+def _when(condition: exp.Expr, value: exp.Expr, otherwise: exp.Expr | None = None) -> exp.Case:
+    return exp.Case(ifs=[exp.If(this=condition, true=value)], default=otherwise)
+
+
 def _function(name: str, *arguments: exp.Expr) -> exp.Expr:
     return exp.Anonymous(this=name, expressions=list(arguments))
 
@@ -365,12 +370,12 @@ def _paren(value: exp.Expr) -> exp.Expr:
 
 
 def _double(value: float) -> exp.Expr:
-    return _text_cast(exp.Literal.string(repr(value)), "DOUBLE")
+    return _cast_to(exp.Literal.string(repr(value)), "DOUBLE")
 
 
 def _type(name: str) -> exp.DataType:
     return exp.DataType(this=exp.DataType.Type[name])
 
 
-def _text_cast(value: exp.Expr, to: str) -> exp.Expr:
+def _cast_to(value: exp.Expr, to: str) -> exp.Expr:
     return exp.Cast(this=value, to=_type(to))
