@@ -67,7 +67,7 @@ def from_json(data: Any, classes: Mapping[str, type] = _UNIT_CLASSES) -> Any:
     """The value that `to_json` wrote, with tuples for its lists; ValueError for anything else."""
     try:
         return _read(data, classes)
-    except (KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as fault:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as fault:
         raise ValueError("this is no canonical JSON of a value") from fault
 
 

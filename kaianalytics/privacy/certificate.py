@@ -172,8 +172,8 @@ def check(
         plan = relower(asked_of(certificate))
     except KaiError as refusal:
         return [Finding(1, f"The question is refused as it is stated: {refusal.message} [{refusal.code}]")]
-    except ValueError as fault:
-        return [Finding(1, f"What the plan is derived from can't be read: {fault}.")]
+    except Exception as fault:  # facts that somebody else wrote may break the derivation anywhere: then they don't hold
+        return [Finding(1, f"The plan can't be derived from what is stated ({type(fault).__name__}).")]
     findings = [*_plan_findings(certificate.get("plan"), plan), *_vector_findings(certificate.get("vectors"), plan)]
     if not findings:
         findings = [*_loss_findings(certificate, plan), *_sum_findings(certificate, plan)]

@@ -23,6 +23,7 @@ from kaianalytics.privacy.query import After, Apply, Figure, KeyOf, Number, Of, 
 from kaianalytics.protocol import FigurePlan
 
 SIZED = ("mean", "variance", "quantile")  # the roles whose error follows from the number of rows behind them
+_CHOICES = ("case", "nullif")
 _SLOPES_OF_ONE = ("+", "-", "negate", "abs", "round", "floor", "ceil", "least", "greatest", "coalesce")
 
 
@@ -53,7 +54,12 @@ def _half_width(figure: Figure, bars: Sequence[Bar], evaluation: Evaluation[Supp
 
 def is_foreseeable(figure: Figure, size: Decimal | None) -> bool:
     """Whether the error follows from public facts, and from the size where one was stated."""
-    return is_steady(figure.value) or (size is not None and figure.role in SIZED)
+    return is_steady(figure.value) or (size is not None and figure.role in SIZED and not _decides(figure.value))
+
+
+def _decides(after: After) -> bool:
+    """Whether what is computed depends on a noisy condition."""
+    return isinstance(after, Apply) and (after.operation in _CHOICES or any(map(_decides, after.arguments)))
 
 
 def is_steady(after: After) -> bool:
