@@ -14,7 +14,7 @@ Three digests name a question, each with all that it must tell apart:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kaianalytics.gateway.drawing import Drawn
@@ -181,7 +181,8 @@ def _drawn_on(measurement: Measurement) -> list[object]:
     noises = [
         [each.setting.mechanism, each.setting.size, each.scale.hex(), each.threshold] for each in measurement.noises
     ]
-    public = [plan.statements, plan.vectors, plan.cells, plan.threshold, plan.windows]
+    vectors = [replace(vector, sentence="") for vector in plan.vectors]  # a sentence names figures, and moves nothing
+    public = [plan.statements, vectors, plan.cells, plan.threshold, plan.windows]
     return [public, plan.query.measures, noises, measurement.loss, measurement.account_loss]
 
 
