@@ -81,12 +81,12 @@ class BoundsAsked:
         return {name: self._narrowed_view(view) for name, view in views.items()}
 
     def check_values(self, source: Source) -> None:
-        """Refuses a question whose columns are not within the asked ranges, BOUNDS_LOOSER."""
+        """Refuses a question over views that were not narrowed to the asked ranges, BOUNDS_LOOSER."""
         for name, (lower, upper) in self.values.items():
             found = [bounds for relation in source.relations if (bounds := _bounds(relation.view, name))]
             if not found:
                 raise unsupported("BOUNDS_COLUMN", column=quoted(name))
-            if any(bounds.lower < lower or bounds.upper > upper for bounds in found):
+            if any((bounds.lower, bounds.upper) != (lower, upper) for bounds in found):
                 limits = " or ".join(f"{bounds.lower:f} … {bounds.upper:f}" for bounds in found)
                 raise unsupported("BOUNDS_LOOSER", asked=f"values of {quoted(name)}", limit=limits)
 

@@ -56,9 +56,9 @@ def test_a_release_lies_within_its_error_bars_of_the_bounded_truth(gateway: Gate
     [[noisy]] = figures(answer)
     with duckdb.connect(str(gateway.world.store("service-improvement", "statistics")), read_only=True) as plain:
         [(exact,)] = plain.sql("SELECT COUNT(*) FROM customers").fetchall()
-    [column] = json.loads(answer["release"])["columns"]
-    assert abs(noisy - exact) < 5 * column["half_width"]  # one in 10²⁰ runs is outside
-    assert column["half_width"] > 1
+    [[margin]] = json.loads(answer["release"])["margins"]
+    assert abs(noisy - exact) < 5 * margin  # one in 10²⁰ runs is outside
+    assert margin > 1
 
 
 def test_a_repeat_is_free_and_byte_identical_for_every_kernel_and_user_of_the_purpose(gateway: Gateway) -> None:
