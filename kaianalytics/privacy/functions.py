@@ -6,7 +6,7 @@ reads a clock, a setting or chance.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 
 from kaianalytics.privacy.expression import Expression, Literal
@@ -45,6 +45,11 @@ def _words(text: str) -> list[str]:
 def applied(operation: str, arguments: Arguments) -> Expression:
     """The operation on its arguments, and on constants alone its result."""
     return folded(call(operation, *arguments))
+
+
+def all_of(conditions: Sequence[Expression]) -> Expression | None:
+    """The condition that all of them hold; None if there is none."""
+    return call("and", *conditions) if len(conditions) > 1 else next(iter(conditions), None)
 
 
 def _plain(operation: str) -> Builder:

@@ -13,11 +13,10 @@ from typing import Any
 from kaianalytics.privacy.after import Afterwards, of_key
 from kaianalytics.privacy.aggregates import Aggregates, Worth, supported_by
 from kaianalytics.privacy.expression import Call, Expression, Literal, columns_of
-from kaianalytics.privacy.functions import is_aggregate
+from kaianalytics.privacy.functions import all_of, is_aggregate
 from kaianalytics.privacy.keys import KEYED, Domains
 from kaianalytics.privacy.literals import literal_of_text
 from kaianalytics.privacy.naming import name_of
-from kaianalytics.privacy.operations import call
 from kaianalytics.privacy.query import (
     MAX_FIGURES,
     After,
@@ -95,8 +94,7 @@ def _item(node: Any) -> _Item:
 
 def _where(node: Node | None, source: From) -> Expression | None:
     written = () if node is None else (condition_of(node, source.scope),)
-    conditions = (*source.where, *written)
-    return call("and", *conditions) if len(conditions) > 1 else next(iter(conditions), None)
+    return all_of((*source.where, *written))
 
 
 # --- keys

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kaianalytics.privacy.expression import ColumnOf, Expression
+from kaianalytics.privacy.functions import all_of
 from kaianalytics.privacy.joining import Optional, Pair, related, relationships
 from kaianalytics.privacy.literals import met
 from kaianalytics.privacy.operations import call
@@ -104,8 +105,7 @@ def _left(
 ) -> Part:
     if len(right.members) != 1:
         raise unsupported("LEFT_JOIN_NESTED")
-    own = (*right.where, *where)
-    attached = Optional(pairs, call("and", *own) if own else None)
+    attached = Optional(pairs, all_of((*right.where, *where)))
     return Part(
         (*left.tables, *map(optional, right.tables)),
         (*left.members, *right.members),

@@ -37,7 +37,7 @@ from kaianalytics.privacy.syntax import (
 )
 
 MAX_RELATIONS = 8
-MAX_NESTING = 12
+MAX_NESTING = 24
 
 SELECT_FIELDS = (
     "type",
