@@ -173,7 +173,7 @@ def _is_null(writer: _Writer, call: Call, sane: bool) -> exp.Expr:
 
 def _present(writer: _Writer, call: Call, sane: bool) -> exp.Expr:
     (value,) = call.arguments
-    if isinstance(value, Call) and value.type == "number":
+    if value.type == "number":  # a stored one may be not finite as well
         return _function("COALESCE", _function("ISFINITE", writer.settled(value)), exp.Boolean(this=False))
     return _paren(exp.Not(this=_is_null(writer, call, sane)))
 
