@@ -15,12 +15,13 @@ from pathlib import Path
 from page import Table
 
 from accuracy import shares
-from accuracy.bounds import Bound, best
+from accuracy.bounds import Bound, Engine, best
 from accuracy.contributions import Contributions, contributions
 from accuracy.environments import environment
 from accuracy.job import Answers, opened, run_job
+from accuracy.made_up import made_up
 from accuracy.ours import Ours
-from accuracy.report import OURS, PEERS, Round, tables
+from accuracy.report import KNOWING, OURS, PEERS, PRIVATE, Round, column, tables
 from accuracy.scoring import Score, scored
 from accuracy.workload import DELTA, PURCHASES, RETAIL, SAMPLE, Workload
 
@@ -46,11 +47,15 @@ def accuracy(work: Path, epsilons: Sequence[str] = EPSILONS, times: int = TIMES,
     """All tables of the page; `every` asks only each so-manieth question, as a trial."""
     asked = _asked(work, every)
     with ThreadPoolExecutor(max_workers=2) as two:
-        peers = {(peer, e): two.submit(_peer, asked, peer, e, times) for e in epsilons for peer in PEERS}
-        told = {key: future.result() for key, future in peers.items()}
-    ours = Ours(asked.workload, asked.sources)
-    rounds = [_round(asked, e, {peer: told[peer, e] for peer in PEERS}, ours, times) for e in epsilons]
-    return tables(rounds, _words(asked, times))
+        jobs = {
+            (epsilon, column(peer, knows)): two.submit(_peer, asked, peer, knows, epsilon, times)
+            for epsilon in epsilons
+            for peer in PEERS
+            for knows in KNOWING
+        }
+    said = {key: job.result() for key, job in jobs.items()}
+    engine = Ours(asked.workload, asked.sources)
+    return tables([_round(asked, epsilon, said, engine, times) for epsilon in epsilons], _words(asked, times))
 
 
 def _asked(work: Path, every: int) -> Asked:
@@ -67,30 +72,43 @@ def _asked(work: Path, every: int) -> Asked:
     return Asked(workload, given, work, sources)
 
 
-def _peer(asked: Asked, peer: str, epsilon: str, times: int) -> Answers | str:
-    """What the peer answered, each question under its best bound; or why it is absent."""
+def _bounds(asked: Asked, engine: Engine, knows: str) -> list[Bound]:
+    """For each question the bound that is best for who knows the data, or the profile alone."""
+    if knows == KNOWING[0]:
+        return [best(engine, given) for given in asked.given]
+    # in how many cells a customer is, a profile doesn't tell
+    return [best(engine, made_up(question), dropping=False) for question in asked.workload.questions]
+
+
+def _peer(asked: Asked, peer: str, knows: str, epsilon: str, times: int) -> Answers | str:
+    """What the peer answered; or why it is absent."""
     name, share = _RUNNERS[peer]
     place = environment(name)
     if place.python is None:
         return place.absent
-    engine = share(asked.workload, epsilon)
-    bounds = [best(engine, given) for given in asked.given]
+    bounds = _bounds(asked, share(asked.workload, epsilon), knows)
+    folder = asked.folder / f"{name}-{knows}-{epsilon}"
     try:
-        return run_job(place.python, place.script, asked.folder, asked.workload, bounds, epsilon, times)
+        return run_job(place.python, place.script, folder, asked.workload, bounds, epsilon, times)
     except (RuntimeError, subprocess.TimeoutExpired) as failure:
         return str(failure).strip().rsplit("\n", maxsplit=1)[-1][:200]
 
 
-def _round(asked: Asked, epsilon: str, peers: Mapping[str, Answers | str], ours: Ours, times: int) -> Round:
-    columns: dict[str, Answers] = {peer: said for peer, said in peers.items() if isinstance(said, Answers)}
-    told: list[Bound] = [best(shares.ours(asked.workload, epsilon), given) for given in asked.given]
+def _round(
+    asked: Asked, epsilon: str, said: Mapping[tuple[str, str], Answers | str], engine: Ours, times: int
+) -> Round:
     loss = shares.loss_of_each(asked.workload, epsilon)
-    columns |= dict(zip(OURS, ours.answers(loss, told, times), strict=True))
+    told = _bounds(asked, shares.ours(asked.workload, epsilon), KNOWING[0])
+    columns: dict[str, Answers | str] = {name: answers for (at, name), answers in said.items() if at == epsilon}
+    columns[column(OURS, KNOWING[0])] = engine.told(told, loss, times)
+    columns[column(OURS, KNOWING[1])] = engine.profiled(loss, times)
+    columns[column(OURS, PRIVATE)] = engine.private(loss, times)
+    present = {name: answers for name, answers in columns.items() if isinstance(answers, Answers)}
     return Round(
         epsilon,
-        tuple(_scores(asked, columns)),
-        {column: answers.settings for column, answers in columns.items()},
-        {peer: said for peer, said in peers.items() if isinstance(said, str)},
+        tuple(_scores(asked, present)),
+        {name: answers.settings for name, answers in present.items()},
+        {name: answers for name, answers in columns.items() if isinstance(answers, str)},
     )
 
 
@@ -108,10 +126,10 @@ def _words(asked: Asked, times: int) -> str:
     return (
         f"{len(asked.workload.questions)} questions with {asked.workload.answers} answers on {where} of {CUSTOMERS:,} "
         f"customers, {times} draws of each, all questions together within one (ε, δ = {DELTA}). All know the same keys "
-        "and the same range of each value, and the data keep to it. **Told bounds**: for each question the bound with "
-        "the least expected error on this very data, which nobody could know: so are both peers asked, each in its own "
-        "forms, and so are we. **A profile**: we are told nothing but round figures of how rows and values spread over "
-        "customers, as a contract may declare them. **Private bounds**: we are told nothing but a limit that no "
-        "customer reaches, and find bounds from the data at a part of each question's price. A ratio below 1 is a "
-        "smaller error of ours."
+        "and the same range of each value, and the data keep to it. What they know beyond: in **hindsight**, for each "
+        "question the bound with the least expected error on this very data, which nobody could know, each engine in "
+        "its own forms; a **profile**, round figures of how rows and values spread over customers, by which our engine "
+        "chooses, and for the peers it is done by hand, on customers made up from it; **private**: nothing but a limit "
+        "that no customer reaches, and bounds are found from the data at a part of each question's price, for which "
+        "the peers have no way. A ratio below 1 is a smaller error of ours."
     )

@@ -47,9 +47,10 @@ class Engine:
     centred: bool = False
 
 
-def best(engine: Engine, given: Contributions) -> Bound:
-    """The bound with the least expected error on this data."""
-    return min(engine.bounds(given.question), key=lambda bound: expected_error(engine, given, bound))
+def best(engine: Engine, given: Contributions, dropping: bool = True) -> Bound:
+    """The bound with the least expected error on this data; unless `dropping`, among those that drop no cell."""
+    allowed = (bound for bound in engine.bounds(given.question) if dropping or bound.groups is None)
+    return min(allowed, key=lambda bound: expected_error(engine, given, bound))
 
 
 def expected_error(engine: Engine, given: Contributions, bound: Bound) -> float:

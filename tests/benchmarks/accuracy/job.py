@@ -37,13 +37,14 @@ def opened(workload: Workload, sources: Mapping[str, Path], folder: Path) -> duc
 def run_job(
     python: Path, script: Path, folder: Path, workload: Workload, bounds: Sequence[Bound], epsilon: str, times: int
 ) -> Answers:
-    """Run a peer's runner in its environment."""
-    asked, told = folder / f"{script.stem}-{epsilon}.json", folder / f"{script.stem}-{epsilon}-answers.json"
+    """Run a peer's runner in its environment, on the tables beside the job's new folder."""
+    folder.mkdir()
+    asked, told = folder / "job.json", folder / "answers.json"
     job = {
         "epsilon": epsilon,
         "delta": DELTA,
         "times": times,
-        "tables": [_table(folder, table) for table in workload.tables],
+        "tables": [_table(folder.parent, table) for table in workload.tables],
         "questions": [_question(question, bound) for question, bound in zip(workload.questions, bounds, strict=True)],
     }
     asked.write_text(json.dumps(job), encoding="utf-8")

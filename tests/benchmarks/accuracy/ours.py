@@ -51,25 +51,32 @@ class Ours:
             table.name: replace(self._views[table.name], profile=profile_of(table)) for table in workload.tables
         }
 
-    def answers(self, loss: PrivacyLoss, told: Sequence[Bound], times: int) -> tuple[Answers, Answers, Answers]:
-        """Told bounds, a profile, private bounds: three columns, each question at this loss."""
-        questions = self._workload.questions
-        told_ = tuple(
-            self._draws(question, self._views, BoundsAsked.of(asked_bound(question, bound)), loss, times)
-            for question, bound in zip(questions, told, strict=True)
-        )
-        profiled = tuple(
-            self._draws(question, self._profiled, BoundsAsked.none(), loss, times) for question in questions
-        )
-        private = tuple(
-            self._draws(question, self._views, BoundsAsked.of("private"), loss, times) for question in questions
-        )
-        each = f"ρ = {loss.rho:f} for each question"
-        return (
-            Answers(told_, f"{each}; `bounds=` as said above"),
-            Answers(profiled, f"{each}; the profile declared in the contract"),
-            Answers(private, f'{each}; `bounds="private"`'),
-        )
+    def told(self, bounds: Sequence[Bound], loss: PrivacyLoss, times: int) -> Answers:
+        """Each question with bounds asked for."""
+        asked = [asked_bound(question, bound) for question, bound in zip(self._workload.questions, bounds, strict=True)]
+        return self._answered(self._views, list(map(BoundsAsked.of, asked)), loss, times, "`bounds=` as said above")
+
+    def profiled(self, loss: PrivacyLoss, times: int) -> Answers:
+        """Each question where the contract declares a profile."""
+        nothing = [BoundsAsked.none()] * len(self._workload.questions)
+        return self._answered(self._profiled, nothing, loss, times, "the contract's profile")
+
+    def private(self, loss: PrivacyLoss, times: int) -> Answers:
+        """Each question with bounds found from the data, at a part of its loss."""
+        private = [BoundsAsked.of("private")] * len(self._workload.questions)
+        return self._answered(self._views, private, loss, times, '`bounds="private"`')
+
+    def _answered(
+        self,
+        views: Mapping[str, StatisticsView],
+        asked: Sequence[BoundsAsked],
+        loss: PrivacyLoss,
+        times: int,
+        how: str,
+    ) -> Answers:
+        questions = zip(self._workload.questions, asked, strict=True)
+        draws = tuple(self._draws(question, views, bounds, loss, times) for question, bounds in questions)
+        return Answers(draws, f"ρ = {loss.rho:.6f} for each question, zCDP; {how}")
 
     def _draws(
         self, question: Question, views: Mapping[str, StatisticsView], asked: BoundsAsked, loss: PrivacyLoss, times: int

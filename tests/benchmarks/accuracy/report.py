@@ -18,13 +18,29 @@ environment of its own. Errors are against the exact answers of plain DuckDB, no
 """
 
 PEERS = ("SmartNoise SQL", "OpenDP Context")
-OURS = ("ours, told bounds", "ours, a profile", "ours, private bounds")
+OURS = "ours"
+KNOWING = ("hindsight", "profile")
+PRIVATE = "private"
 _SURE = 2  # a loss is sure where it is more than so many scatters from a tie
+
+
+def column(engine: str, knows: str) -> str:
+    """The name of an engine's answers with what it knows of the bounds."""
+    return f"{engine}, {knows}"
+
+
+COLUMNS = (*(column(engine, knows) for knows in KNOWING for engine in (*PEERS, OURS)), column(OURS, PRIVATE))
+# what is held against what: like with like first, then less of ours against more of theirs
+PAIRS = (
+    *((column(OURS, knows), column(peer, knows)) for knows in KNOWING for peer in PEERS),
+    *((column(OURS, "profile"), column(peer, "hindsight")) for peer in PEERS),
+    *((column(OURS, PRIVATE), column(peer, knows)) for knows in reversed(KNOWING) for peer in PEERS),
+)
 
 
 @dataclass(frozen=True)
 class Round:
-    """All scores under one total ε, what each column was set to, and which peers are absent, with the reason."""
+    """All scores under one total ε, what each column was set to, and why some columns are absent."""
 
     epsilon: str
     scores: tuple[Score, ...]
@@ -36,36 +52,77 @@ def tables(rounds: Sequence[Round], words: str) -> list[Table]:
     """All tables of the page after the run's facts."""
     return [
         _means(rounds, words),
-        _settings(rounds),
         *(_lost(a_round) for a_round in rounds),
         *(_every(a_round) for a_round in rounds),
+        _settings(rounds),
     ]
 
 
 def _means(rounds: Sequence[Round], words: str) -> Table:
-    rows = [row for a_round in rounds for ours in OURS for row in _mean_rows(a_round, ours)]
+    rows = [_mean_row(a_round, ours, theirs) for a_round in rounds for ours, theirs in PAIRS]
+    names = ("total ε", "our column", "beside", "RMSE ratio over questions", "over answers", "smaller", "larger")
+    return Table("Geometric means", words, names, rows)
+
+
+def _mean_row(a_round: Round, ours: str, theirs: str) -> tuple[str, ...]:
+    absent = a_round.absent.get(theirs) or a_round.absent.get(ours)
+    if absent is not None:
+        return (a_round.epsilon, ours, theirs, f"absent: {absent}", "", "", "")
+    both = [score for score in a_round.scores if score.both(ours, theirs)]
+    ratios = [score.ratio(ours, theirs) for score in both]
+    means = (f"**{over_questions(both, ours, theirs):.2f}**", f"{over_answers(both, ours, theirs):.2f}")
+    counts = (sum(ratio < 1 for ratio in ratios), sum(ratio > 1 for ratio in ratios))
+    return (a_round.epsilon, ours, theirs, *means, *map(str, counts))
+
+
+def _lost(a_round: Round) -> Table:
+    """Where some peer was more exact than we."""
+    losses = [
+        (f"`{score.question.sql}`", ours, said)
+        for score in a_round.scores
+        for ours in dict.fromkeys(ours for ours, _ in PAIRS)
+        if (said := _lost_to(score, ours))
+    ]
     return Table(
-        "Geometric means",
-        words,
-        ("total ε", "column", "beside", "RMSE ratio over questions", "over answers", "questions", "smaller", "larger"),
+        f"Questions that we lose, total ε = {a_round.epsilon}",
+        "Every question whose RMSE is larger than a peer's, in each pairing of the table above. An error of few "
+        "figures and few draws is known roughly: a ratio that equal errors would give in one case of twenty is said to "
+        "be within chance.",
+        ("question", "our column", "lost to, with our RMSE as a multiple"),
+        losses,
+    )
+
+
+def _lost_to(score: Score, ours: str) -> str:
+    said = []
+    for theirs in (theirs for mine, theirs in PAIRS if mine == ours and score.both(ours, theirs)):
+        ratio = score.ratio(ours, theirs)
+        if ratio > 1:
+            chance = "" if ratio > 1 + _SURE * score.scatter else " (within chance)"
+            said.append(f"{theirs} {ratio:.2f} ×{chance}")
+    return "; ".join(said)
+
+
+def _every(a_round: Round) -> Table:
+    rows = [
+        (f"`{score.question.sql}`", str(len(score.truth)), *(_relative(score, name) for name in COLUMNS))
+        for score in a_round.scores
+    ]
+    middle = [geometric_mean([s.relative(name) for s in a_round.scores if s.both(name)]) for name in COLUMNS]
+    cells = sum(len(score.truth) for score in a_round.scores)
+    rows.append(("geometric mean", str(cells), *(f"{mean:.1%}" for mean in middle)))
+    return Table(
+        f"Every question, total ε = {a_round.epsilon}",
+        "RMSE over cells and draws, as a share of the mean cell of the exact answer.",
+        ("question", "cells", *COLUMNS),
         rows,
     )
 
 
-def _mean_rows(a_round: Round, ours: str) -> list[tuple[str, ...]]:
-    rows = []
-    for peer in PEERS:
-        if peer in a_round.absent:
-            rows.append((a_round.epsilon, ours, peer, f"absent: {a_round.absent[peer]}", "", "", "", ""))
-            continue
-        both = [score for score in a_round.scores if score.both(ours, peer)]
-        if not both:
-            continue
-        ratios = [score.ratio(ours, peer) for score in both]
-        means = (f"{over_questions(both, ours, peer):.2f}", f"{over_answers(both, ours, peer):.2f}")
-        counts = (len(both), sum(ratio < 1 for ratio in ratios), sum(ratio > 1 for ratio in ratios))
-        rows.append((a_round.epsilon, ours, peer, *means, *map(str, counts)))
-    return rows
+def _relative(score: Score, name: str) -> str:
+    if score.both(name):
+        return f"{score.relative(name):.1%}"
+    return f"refused: {score.refused[name]}" if name in score.refused else ""
 
 
 def _settings(rounds: Sequence[Round]) -> Table:
@@ -76,47 +133,3 @@ def _settings(rounds: Sequence[Round]) -> Table:
         ("total ε", "column", "setting"),
         rows,
     )
-
-
-def _lost(a_round: Round) -> Table:
-    """Where some peer was more exact than one of our columns."""
-    rows = []
-    for score in a_round.scores:
-        for ours in OURS:
-            for peer in PEERS:
-                if score.both(ours, peer) and score.ratio(ours, peer) > 1:
-                    sure = "yes" if score.ratio(ours, peer) > 1 + _SURE * score.scatter else "within chance"
-                    rows.append((f"`{score.question.sql}`", ours, peer, f"{score.ratio(ours, peer):.2f} ×", sure))
-    return Table(
-        f"Questions that we lose, total ε = {a_round.epsilon}",
-        "Every question whose RMSE is larger than a peer's. An error of few figures and few draws is known roughly: a "
-        "ratio that equal errors would give in one case of twenty is said to be within chance.",
-        ("question", "column", "lost to", "our RMSE", "surely"),
-        rows,
-    )
-
-
-def _every(a_round: Round) -> Table:
-    columns = [column for column in (*PEERS, *OURS) if column not in a_round.absent]
-    rows = [
-        (f"`{score.question.sql}`", str(len(score.truth)), *(_relative(score, column) for column in columns))
-        for score in a_round.scores
-    ]
-    middle = [f"{_middle(a_round.scores, column):.1%}" for column in columns]
-    rows.append(("geometric mean", str(sum(len(score.truth) for score in a_round.scores)), *middle))
-    return Table(
-        f"Every question, total ε = {a_round.epsilon}",
-        "RMSE over cells and draws, as a share of the mean cell of the exact answer.",
-        ("question", "cells", *columns),
-        rows,
-    )
-
-
-def _middle(scores: Sequence[Score], column: str) -> float:
-    return geometric_mean([score.relative(column) for score in scores if score.both(column)])
-
-
-def _relative(score: Score, column: str) -> str:
-    if score.both(column):
-        return f"{score.relative(column):.1%}"
-    return f"refused: {score.refused[column]}" if column in score.refused else ""

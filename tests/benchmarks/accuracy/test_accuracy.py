@@ -15,7 +15,8 @@ from accuracy.bounds import Bound, Engine, best, expected_error, opendp_bounds, 
 from accuracy.contributions import Contributions, contributions
 from accuracy.environments import environment
 from accuracy.job import run_job
-from accuracy.report import OURS, PEERS, Round, tables
+from accuracy.made_up import made_up
+from accuracy.report import COLUMNS, KNOWING, OURS, PAIRS, PEERS, Round, column, tables
 from accuracy.scoring import Score, over_answers, over_questions, scored
 from accuracy.workload import CONTACTS, ORDERS, RETAIL, SAMPLE, Question, Workload
 
@@ -117,6 +118,21 @@ def test_we_are_given_no_form_that_loses_to_what_the_peers_are_given(orders: duc
     assert expected_error(ours, given, best(ours, given)) <= expected_error(theirs, given, best(theirs, given)) + 1e-12
 
 
+def test_made_up_customers_have_the_profiles_rows_and_values() -> None:
+    given = made_up(SPENT)
+    assert given.of_each(given.rows).max() <= ORDERS.rows
+    for points, parts in ((ORDERS.profile["rows"], given.rows), (ORDERS.profile["quantity"], given.total)):
+        for share, most in points:
+            assert np.mean(parts <= most) == pytest.approx(float(share), abs=0.13)
+
+
+def test_made_up_customers_are_in_several_cells_and_add_up() -> None:
+    given, alone = made_up(BY_CATEGORY), made_up(Question(ORDERS, "rows"))
+    assert len(given.unit) > len(alone.unit) == ORDERS.customers
+    assert given.truth.sum() == pytest.approx(alone.truth.sum())
+    assert given.truth.max() < 1.1 * given.truth.min()
+
+
 # --- scores
 
 
@@ -174,7 +190,7 @@ def test_a_runner_that_fails_says_why(tmp_path: Path) -> None:
     script = tmp_path / "peer_failing.py"
     script.write_text("raise SystemExit('the odometer is broken')", encoding="utf-8")
     with pytest.raises(RuntimeError, match="the odometer is broken"):
-        run_job(Path(sys.executable), script, tmp_path, Workload((SPENT,)), [Bound("rows", 1)], "1", 2)
+        run_job(Path(sys.executable), script, tmp_path / "job", Workload((SPENT,)), [Bound("rows", 1)], "1", 2)
 
 
 def test_a_runner_is_told_the_question_its_bound_and_the_total(tmp_path: Path) -> None:
@@ -189,7 +205,7 @@ def test_a_runner_is_told_the_question_its_bound_and_the_total(tmp_path: Path) -
         encoding="utf-8",
     )
     asked = Workload((Question(CONTACTS, "rows", by=("arm",)),))
-    answers = run_job(Path(sys.executable), script, tmp_path, asked, [Bound("each", 7)], "5", 2)
+    answers = run_job(Path(sys.executable), script, tmp_path / "job", asked, [Bound("each", 7)], "5", 2)
     assert answers.draws == ([[5.0, 1e-6, 7, 1]] * 2,)
     assert answers.settings == asked.questions[0].sql
 
@@ -198,10 +214,9 @@ def test_a_runner_is_told_the_question_its_bound_and_the_total(tmp_path: Path) -
 
 
 def _round(ours: float, theirs: float, absent: dict[str, str] | None = None) -> Round:
-    squares = {column: np.full(1, ours**2) for column in OURS} | {peer: np.full(1, theirs**2) for peer in PEERS}
-    for peer in absent or {}:
-        del squares[peer]
-    return Round("1", (Score(SPENT, np.array([10.0]), squares, {}, 12),), {}, absent or {})
+    squares = {name: np.full(1, (ours if name.startswith(OURS) else theirs) ** 2) for name in COLUMNS}
+    present = {name: square for name, square in squares.items() if name not in (absent or {})}
+    return Round("1", (Score(SPENT, np.array([10.0]), present, {}, 12),), {}, absent or {})
 
 
 def _table(page: list[Table], title: str) -> Table:
@@ -210,17 +225,19 @@ def _table(page: list[Table], title: str) -> Table:
 
 def test_what_we_lose_is_listed_and_what_we_win_is_not() -> None:
     lost = _table(tables([_round(3.0, 1.0)], ""), "Questions that we lose")
-    assert {row[1:] for row in lost.rows} == {(ours, peer, "3.00 ×", "yes") for ours in OURS for peer in PEERS}
+    assert len(lost.rows) == 3  # one for each of our columns
+    assert all(said.count("3.00 ×") == sum(ours == mine for mine, _ in PAIRS) for _, ours, said in lost.rows)
+    assert not any("chance" in said for *_, said in lost.rows)
     assert not _table(tables([_round(1.0, 3.0)], ""), "Questions that we lose").rows
 
 
 def test_a_loss_that_equal_errors_would_show_is_said_to_be_within_chance() -> None:
     lost = _table(tables([_round(1.2, 1.0)], ""), "Questions that we lose")
-    assert {row[-1] for row in lost.rows} == {"within chance"}
+    assert all(said.count("1.20 ×") == said.count("within chance") for *_, said in lost.rows)
 
 
 def test_an_absent_peer_is_told_with_its_reason() -> None:
-    means = _table(tables([_round(1.0, 2.0, {PEERS[0]: "no such version"})], ""), "Geometric means")
-    said = [row for row in means.rows if row[2] == PEERS[0]]
-    assert said and all(row[3] == "absent: no such version" for row in said)
-    assert all(row[3] == "0.50" for row in means.rows if row[2] == PEERS[1])
+    gone = column(PEERS[0], KNOWING[0])
+    means = _table(tables([_round(1.0, 2.0, {gone: "no such version"})], ""), "Geometric means")
+    assert {row[3] for row in means.rows if row[2] == gone} == {"absent: no such version"}
+    assert {row[3] for row in means.rows if row[2] != gone} == {"**0.50**"}
