@@ -58,7 +58,7 @@ PRODUCT_PROPERTIES: Mapping[str, Property] = {
         "`[{name: clicks_by_topic, keys: [topic], sums: [clicked]}]`",
         "Tables per unit and cell that are built with the store, under the contract's own bounds: a question on "
         "exactly these keys, with filters on them alone, reads the small table. Keys have declared values, sums "
-        "have bounds. A name stands once in a folder.",
+        "have bounds. A name stands once in a folder, and in no product with windows.",
     ),
     "kai.appiStatus": Property(
         "`personal-information`",

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from sqlglot import exp
 
-from kaianalytics.policy.statistics import KAI_UNIT, KAI_WINDOW
+from kaianalytics.policy.statistics import KAI_UNIT
 from kaianalytics.policy.views import StorePlan, TablePlan
+from kaianalytics.privacy.pre_aggregates import ROWS, sum_column
 from kaianalytics.privacy.unit import PreAggregate
 
 STORE = "store"  # the name under which a worker attaches its one file
@@ -44,13 +45,12 @@ def view_sql(table: TablePlan) -> ViewSql:
 
 def _pre_aggregates(table: TablePlan) -> list[ViewSql]:
     made = table.statistics.pre_aggregates if table.statistics else ()
-    return [_view(each.table, {name: name for name in pre_columns(table, each)}, KAI_UNIT, KAI_UNIT) for each in made]
+    return [_view(each.table, {name: name for name in columns_of(each)}, KAI_UNIT, KAI_UNIT) for each in made]
 
 
-def pre_columns(table: TablePlan, pre: PreAggregate) -> tuple[str, ...]:
+def columns_of(pre: PreAggregate) -> tuple[str, ...]:
     """The columns of a pre-aggregate's table, in its order."""
-    window = [KAI_WINDOW] if table.windows else []
-    return (KAI_UNIT, *window, *pre.keys, "kai_rows", *(f"sum_{column}" for column in pre.sums))
+    return (KAI_UNIT, *pre.keys, ROWS, *map(sum_column, pre.sums))
 
 
 def _view(name: str, shown: dict[str, str], unit: str | None, stop: str) -> ViewSql:

@@ -38,6 +38,9 @@ def check_terms(product: DataContract, population: Population | None, places: Pl
     _profile(product, places)
     if product.windows:
         _windows(product, product.windows, population, places)
+    if product.windows and product.pre_aggregates:
+        message = "a product with windows has no pre-aggregates: they hold a unit's whole time"
+        places.note_ours("kai.preAggregates", message)
     for index, rule in enumerate(product.pre_aggregates):
         _pre_aggregate(product, rule, index, places)
 
@@ -135,6 +138,9 @@ def _pre_aggregate(product: DataContract, rule: PreAggregateRule, index: int, pl
                 message = f"there is no column `{name}`"
                 places.note_ours("kai.preAggregates", message, within=(index, field, place))
                 return
+    if clash := {f"sum_{name}" for name in rule.sums} & set(rule.keys):
+        message = f"a key is called `{min(clash)}`, as the sum of another column would be"
+        places.note_ours("kai.preAggregates", message, within=(index, "keys"))
     granted = [purpose for purpose, stated in product.purposes.items() if "statistics" in stated.access]
     if not any(can_pre_aggregate(product, rule, purpose) for purpose in granted):
         message = f"no purpose can have `{rule.name}`: its keys have declared values and its sums bounds for none"

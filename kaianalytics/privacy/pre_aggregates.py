@@ -17,7 +17,7 @@ from kaianalytics.privacy.counting import Part, nearest
 from kaianalytics.privacy.expression import ColumnOf, columns_of
 from kaianalytics.privacy.query import Measure, StatisticsQuery
 from kaianalytics.privacy.rows import counted
-from kaianalytics.privacy.texts import hashed, limited, listed, quoted, shrunk
+from kaianalytics.privacy.texts import hashed, limited, listed, literal, quoted, shrunk
 from kaianalytics.privacy.unit import PreAggregate, StatisticsColumn, StatisticsView
 
 ROWS = "kai_rows"
@@ -39,10 +39,12 @@ def pre_aggregate_sql(view: StatisticsView, wanted: PreAggregate) -> str:
     keys = [f"k{i}" for i in range(len(wanted.keys))]
     values = [_value(view.columns[name], i) for i, name in enumerate(wanted.sums)]
     named = [f"{quoted(name)} AS {key}" for name, key in zip(wanted.keys, keys, strict=True)]
-    rows = f"SELECT {listed([f'{quoted(unit.key)} AS u'], named, values)} FROM {quoted(view.name)}"
+    # Before any cell is chosen: what is in no declared cell uses up nothing of a unit's bound.
+    tests = " AND ".join([f"{quoted(unit.key)} IS NOT NULL", *(_declared(view.columns[name]) for name in wanted.keys)])
+    rows = f"SELECT {listed([f'{quoted(unit.key)} AS u'], named, values)} FROM {quoted(view.name)} WHERE {tests}"
     sums = [f"CAST(COALESCE(SUM(x{i}), 0) AS HUGEINT) AS s{i}" for i in range(len(wanted.sums))]
     totals = listed(["u"], keys, ["COUNT(*) AS n"], sums)
-    grouped = f"SELECT {totals} FROM ({rows}) AS r WHERE u IS NOT NULL GROUP BY {listed(['u'], keys)}"
+    grouped = f"SELECT {totals} FROM ({rows}) AS r GROUP BY {listed(['u'], keys)}"
     most = contribution.rows_per_group
     if contribution.groups is not None:
         order = listed([hashed(["u", *keys])], keys)
@@ -52,6 +54,15 @@ def pre_aggregate_sql(view: StatisticsView, wanted: PreAggregate) -> str:
     shown += [f"{'n' if most is None else f'LEAST(n, {most})'} AS {quoted(ROWS)}"]
     shown += [f"{_bounded(f's{i}', most)} AS {quoted(sum_column(name))}" for i, name in enumerate(wanted.sums)]
     return f"SELECT {', '.join(shown)} FROM ({grouped}) AS p ORDER BY {listed(['u'], keys)}"
+
+
+def _declared(column: StatisticsColumn) -> str:
+    if column.domain is None:
+        raise ValueError("a pre-aggregate groups by columns that have declared values")
+    values = ", ".join(literal(value, column.type) for value in column.domain.values if value is not None)
+    tests = [f"{quoted(column.name)} IN ({values})"] if values else []
+    tests += [f"{quoted(column.name)} IS NULL"] if None in column.domain.values else []
+    return f"({' OR '.join(tests)})"
 
 
 def _value(column: StatisticsColumn, place: int) -> str:

@@ -9,7 +9,8 @@ Numbered as in `verify`; each finding is a store, a product and a column, never 
     5. No text looks like a mail address, a telephone number or a postal code, in whatever width its digits are written.
     6. No text is the value of a direct identifier in the sources, and none contains a raw key of them.
     7. A declared primary key stands in no two rows of a statistics store, where units and their rows are numbered as
-       `numbering` says: see `numbering_checks`.
+       `numbering` says: see `numbering_checks`. Its pre-aggregates hold what the bounds leave of each unit: see
+       `pre_aggregate_checks`.
 Texts that the contract declares (an enum, a band's label, the mask) are public and are not searched: that is also the
 way out where an innocent text meets rule 5 or 6.
 """
@@ -28,10 +29,13 @@ import pyarrow as pa
 from sqlglot import exp
 
 from kaianalytics.errors import BuildFault
+from kaianalytics.policy.secure_views import columns_of
 from kaianalytics.policy.statistics import KAI_RANK, KAI_UNIT, KAI_WINDOW
 from kaianalytics.policy.views import ColumnPlan, StorePlan, TablePlan
+from kaianalytics.privacy.unit import PreAggregate, StatisticsView
 from kaianalytics.warehouse.expressions import among, is_given, is_null, literal, named, text
 from kaianalytics.warehouse.numbering_checks import BUILT, built_table, number_findings
+from kaianalytics.warehouse.pre_aggregate_checks import pre_aggregate_findings
 from kaianalytics.warehouse.pseudonyms import NAME, NUMBER_TYPE, number_of
 from kaianalytics.warehouse.sources import logical_type
 
@@ -109,6 +113,7 @@ def _findings(con: duckdb.DuckDBPyConnection, file: Path, expected: StoreExpecta
     yield from shape
     if shape:  # the steps below name planned tables and columns, which may not be there
         return
+    yield from _pre_aggregates(con, expected.plan)  # 7
     for product, facts in expected.tables.items():
         if _number(con, exp.select(exp.Count(this=exp.Star())).from_(built_table(product))) != facts.rows:  # 3
             yield f"`{product}` has other rows than were counted for it"
@@ -118,8 +123,16 @@ def _findings(con: duckdb.DuckDBPyConnection, file: Path, expected: StoreExpecta
         yield from (f"`{product}` {found}" for found in number_findings(con, product, facts.plan, facts.units))  # 7
 
 
+def _pre_aggregates(con: duckdb.DuckDBPyConnection, plan: StorePlan) -> Iterator[str]:
+    for view in (table.statistics for table in plan.tables.values() if table.statistics):
+        for pre in view.pre_aggregates:
+            yield from (f"`{pre.table}` {found}" for found in pre_aggregate_findings(con, view, pre))
+
+
 def _shape(con: duckdb.DuckDBPyConnection, plan: StorePlan) -> Iterator[str]:
     wanted = {name: _planned(table) for name, table in plan.tables.items()}
+    for view in (table.statistics for table in plan.tables.values() if table.statistics):
+        wanted |= {pre.table: _pre_aggregated(view, pre) for pre in view.pre_aggregates}
     found: dict[str, list[tuple[str, str]]] = {}
     for schema, product, column, kind in con.execute(
         "SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns() "
@@ -143,6 +156,11 @@ def _planned(plan: TablePlan) -> list[tuple[str, str]]:
     kept = [(column.name, NUMBER_TYPE if column.rule.action == "pseudonym" else column.type) for column in shown]
     hidden = {KAI_UNIT: NUMBER_TYPE, KAI_WINDOW: "date", KAI_RANK: "integer"}
     return [*kept, *((name, hidden[name]) for name in plan.hidden)]
+
+
+def _pre_aggregated(view: StatisticsView, pre: PreAggregate) -> list[tuple[str, str]]:
+    keys = [(name, view.columns[name].type) for name in pre.keys]
+    return [(KAI_UNIT, NUMBER_TYPE), *keys, *((name, "integer") for name in columns_of(pre)[1 + len(keys) :])]
 
 
 def _values(

@@ -24,6 +24,7 @@ from kaianalytics.policy.contract import DataContract
 from kaianalytics.policy.purpose import Population, Purposes
 from kaianalytics.policy.rules import MASK, keys_after
 from kaianalytics.policy.views import ColumnPlan, StorePlan, TablePlan
+from kaianalytics.privacy.pre_aggregates import pre_aggregate_sql
 from kaianalytics.warehouse.expressions import cast, is_given, is_null, named, table, text
 from kaianalytics.warehouse.numbering import count_units, numbered_table, stored_rows
 from kaianalytics.warehouse.pseudonyms import NAME, RAW, Pseudonymiser, demand_distinct, write_pseudonyms
@@ -114,6 +115,7 @@ class Workshop:
                 tell(product)
                 with told_by(f"`{product}`"):
                     self._write_table(file, product, recipe)
+                    self._write_pre_aggregates(recipe.plan)
         finally:
             self.con.execute(f"DETACH {_STORE}")
 
@@ -134,6 +136,18 @@ class Workshop:
             elif earlier:
                 select = text(exp.select("*").from_(kept))
             self.con.execute(f"CREATE TABLE {target} AS {select}")
+
+    def _write_pre_aggregates(self, plan: TablePlan) -> None:
+        """The pre-aggregates of a stored table, by the engine's own SQL, which reads the table by its bare name."""
+        if plan.statistics is None or not plan.statistics.pre_aggregates:
+            return
+        self.con.execute(f"USE {_STORE}.main")
+        try:
+            for pre in plan.statistics.pre_aggregates:
+                select = pre_aggregate_sql(plan.statistics, pre)
+                self.con.execute(f"CREATE TABLE {text(table(pre.table, catalog=_STORE))} AS {select}")
+        finally:
+            self.con.execute("USE memory.main")
 
     @contextmanager
     def _attached(self, earlier: Path | None) -> Iterator[None]:
