@@ -20,6 +20,7 @@ NOUNS = {
     "identity": ("identity", "app", "Custodian"),
     "gateway": ("gateway", "app", "Custodian"),
     "budget": ("budget", "app", "Custodian"),
+    "release": ("release", "app", "Custodian"),
     "stop": ("stop", "stop", "Custodian"),
     "audit": ("audit", "app", "Custodian"),
     "lab": ("lab", "lab", "Analyst"),

@@ -12,6 +12,7 @@ from typing import Any
 
 from kaianalytics.custody.keys import Keys
 from kaianalytics.gateway.budgeting import plain
+from kaianalytics.gateway.certifying import certified
 from kaianalytics.gateway.drawing import Drawn
 from kaianalytics.gateway.question import Question
 from kaianalytics.privacy.answer import answer
@@ -48,9 +49,10 @@ def release_payload(question: Question, charge_id: int, drawn: Drawn, keys: Keys
         epsilon_delta=plain(delta),
         windows=question.plan.windows,
         bounds=_bounds(question.plan, drawn),
-        certificate={},
     )
-    return json.dumps(release.to_json(), ensure_ascii=False, allow_nan=False).encode()
+    told = release.to_json()
+    told["certificate"] = certified(question, charge_id, told, keys)
+    return json.dumps(told, ensure_ascii=False, allow_nan=False).encode()
 
 
 def statistics_plan(question: Question, questions_left: int) -> StatisticsPlan:

@@ -7,15 +7,13 @@ are made of it; what can't be read back is a fault, never a guess.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
 from typing import Any
 
 from kaianalytics.errors import RecordsFault
+from kaianalytics.privacy.canonical import canonical_text, from_json, to_json
 from kaianalytics.privacy.plan import Noisy
-from kaianalytics.privacy.unit import KeyValue, Profile, Quantiles
+from kaianalytics.privacy.unit import Profile
 
 
 @dataclass(frozen=True)
@@ -27,9 +25,7 @@ class Drawn:
 
     def to_bytes(self) -> bytes:
         """The record of it."""
-        cells = [[_written(value) for value in cell] for cell in self.noisy.cells]
-        found = None if self.profile is None else profile_text(self.profile)
-        written = {"cells": cells, "vectors": self.noisy.vectors, "profile": found}
+        written = {"cells": to_json(self.noisy.cells), "vectors": self.noisy.vectors, "profile": to_json(self.profile)}
         return json.dumps(written, ensure_ascii=False, separators=(",", ":")).encode()
 
     @classmethod
@@ -37,11 +33,10 @@ class Drawn:
         """What `to_bytes` wrote; RecordsFault RELEASE_UNREADABLE for anything else."""
         try:
             read = json.loads(record)
-            cells = tuple(tuple(_read(value) for value in cell) for cell in read["cells"])
             vectors = tuple(tuple(vector) for vector in read["vectors"])
             found = None if read["profile"] is None else profile_of(read["profile"])
-            return cls(Noisy(cells, vectors), found)
-        except (ValueError, KeyError, TypeError, ArithmeticError):
+            return cls(Noisy(from_json(read["cells"]), vectors), found)
+        except (ValueError, KeyError, TypeError):
             raise RecordsFault(
                 "RELEASE_UNREADABLE",
                 "The noisy numbers of a recorded release can't be read.",
@@ -51,37 +46,13 @@ class Drawn:
 
 
 def profile_text(profile: Profile) -> str:
-    """A profile as JSON text, its decimals exact."""
-    totals = {column: _points(points) for column, points in sorted(profile.totals.items())}
-    norms = {str(measure): _points(points) for measure, points in sorted(profile.norms.items())}
-    return json.dumps({"units": profile.units, "rows": _points(profile.rows), "totals": totals, "norms": norms})
+    """A profile as text, its decimals exact."""
+    return canonical_text(to_json(profile))
 
 
-def profile_of(text: str) -> Profile:
-    """The profile that `profile_text` wrote."""
-    read = json.loads(text)
-    totals = {column: _quantiles(points) for column, points in read["totals"].items()}
-    norms = {int(measure): _quantiles(points) for measure, points in read["norms"].items()}
-    return Profile(read["units"], _quantiles(read["rows"]), totals, norms)
-
-
-def _points(points: Quantiles) -> list[list[str]]:
-    return [[f"{share:f}", f"{most:f}"] for share, most in points]
-
-
-def _quantiles(points: Sequence[Sequence[str]]) -> Quantiles:
-    return tuple((Decimal(share), Decimal(most)) for share, most in points)
-
-
-def _written(value: KeyValue) -> Any:
-    """JSON has no dates: one stands in a list of its own, as no other key does."""
-    return [value.isoformat()] if isinstance(value, date) else value
-
-
-def _read(value: Any) -> KeyValue:
-    if isinstance(value, list):
-        (day,) = value
-        return date.fromisoformat(day)
-    if value is None or isinstance(value, str | int):
-        return value
-    raise ValueError("no key is of this type")
+def profile_of(read: Any) -> Profile:
+    """The profile of JSON values; ValueError for anything else."""
+    profile = from_json(read)
+    if not isinstance(profile, Profile):
+        raise ValueError("this is no profile")
+    return profile

@@ -31,6 +31,7 @@ A refusal or a fault at any step is recorded with its code before it is answered
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -234,7 +235,7 @@ class Enforcement:
     def _found_profile(self, population: str, purpose: str, subject: str) -> Profile | None:
         with self._context.records.reading() as view:
             text = releases.find_profile(view, population, purpose, subject)
-        return None if text is None else profile_of(text)
+        return None if text is None else profile_of(json.loads(text))
 
     def cancel(self, session: Session, gone: Event) -> None:
         """End the session's query whose client hung up, and no other."""

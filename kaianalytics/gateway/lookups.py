@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from kaianalytics.errors import QueryUnsupported
-from kaianalytics.policy.reading import canonical_digest
+from kaianalytics.privacy.canonical import digest, to_json
 from kaianalytics.privacy.query import Relation
 from kaianalytics.privacy.unit import KEY_TYPES, ColumnType, KeyDomain, StatisticsColumn, StatisticsView, ValueBounds
 from kaianalytics.protocol import Scalar, StatisticsRequest
@@ -45,7 +45,7 @@ def lookups(asked: StatisticsRequest, views: Collection[str]) -> Mapping[str, Re
 
 def digests(tables: Mapping[str, Relation]) -> dict[str, str]:
     """What the audit chain keeps of each table: a digest of its names, types and values."""
-    return {name: canonical_digest(relation) for name, relation in tables.items()}
+    return {name: digest(to_json(relation)) for name, relation in tables.items()}
 
 
 def _demand_small(tables: Tables) -> None:

@@ -23,10 +23,10 @@ from kaianalytics.gateway.lookups import digests
 from kaianalytics.gateway.serving import window_id
 from kaianalytics.gateway.tokens import Session
 from kaianalytics.policy.purpose import Population
-from kaianalytics.policy.reading import canonical_digest
 from kaianalytics.privacy.asked import BoundsAsked
 from kaianalytics.privacy.assembling import assemble
 from kaianalytics.privacy.bounding import compile_query
+from kaianalytics.privacy.canonical import digest, to_json
 from kaianalytics.privacy.expression import Expression, columns_of, conjuncts
 from kaianalytics.privacy.loss import PrivacyLoss
 from kaianalytics.privacy.lowering import lower
@@ -59,6 +59,8 @@ class Question:
     """One question with its proof: what will run, what it costs, and who is charged."""
 
     sql: str
+    request: StatisticsRequest
+    views: Mapping[str, StatisticsView]
     query: StatisticsQuery
     bounds: BoundsAsked
     price: Price
@@ -100,13 +102,11 @@ def read(plan: Plan, measurement: Measurement, fetch: Fetch) -> Noisy:
 
 def prepare(admitted: Admitted, asked: StatisticsRequest, session: Session, ground: Ground) -> Question:
     """The question with its proof, or QueryUnsupported naming what can't be proved."""
-    bounds = BoundsAsked.of(asked.bounds)
-    query = lower(admitted.tree, bounds.narrowed(ground.views), ground.tables)
-    bounds.check_values(query.source)
+    query, bounds = lowered(admitted.tree, asked.bounds, ground.views, ground.tables)
     population = ground.populations[query.source.privacy_unit.population]
     price = price_of(asked, population.reporting_delta)
     subject = subject_digest(query)
-    profile = query.source.view.profile or ground.found(population.name, session.purpose, subject)
+    profile = None if query.source.view.profile else ground.found(population.name, session.purpose, subject)
 
     def compiled(loss: PrivacyLoss) -> Plan:
         return compile_query(query, bounds, loss, profile)
@@ -114,6 +114,8 @@ def prepare(admitted: Admitted, asked: StatisticsRequest, session: Session, grou
     found = priced(price, compiled, population.question_delta)
     return Question(
         sql=without_comments(admitted.sql),  # another analyst may be shown it, and a comment is no part of it
+        request=asked,
+        views=ground.views,
         query=query,
         bounds=bounds,
         price=price,
@@ -125,6 +127,19 @@ def prepare(admitted: Admitted, asked: StatisticsRequest, session: Session, grou
         profile=profile,
         tables=digests(ground.tables),
     )
+
+
+def lowered(
+    tree: Mapping[str, Any],
+    bounds: str | Mapping[str, Any] | None,
+    views: Mapping[str, StatisticsView],
+    tables: Mapping[str, Relation],
+) -> tuple[StatisticsQuery, BoundsAsked]:
+    """What an admitted tree asks of the views, narrowed to the analyst's own bounds, and those bounds."""
+    asked = BoundsAsked.of(bounds)
+    query = lower(tree, asked.narrowed(views), tables)
+    asked.check_values(query.source)
+    return query, asked
 
 
 def _charge(query: StatisticsQuery, found: Priced, session: Session, snapshot: str) -> Charge:
@@ -148,8 +163,7 @@ def _charge(query: StatisticsQuery, found: Priced, session: Session, snapshot: s
 
 
 def _asked_digest(query: StatisticsQuery, bounds: BoundsAsked, price: Price) -> str:
-    # canonical JSON writes a day and its text alike: what is computed after the noise tells them apart by its repr
-    return canonical_digest([query, bounds, price, repr((query.select, query.having, query.order))])
+    return digest(to_json([query, bounds, price]))
 
 
 def subject_digest(query: StatisticsQuery) -> str:
@@ -157,7 +171,7 @@ def subject_digest(query: StatisticsQuery) -> str:
     source = query.source
     relations = [(relation.view.name, relation.rows) for relation in source.relations]
     where = [part for part in conjuncts(query.where) if not _bounds_time(part, source)]
-    return canonical_digest([relations, source.joins, source.unit, where, query.keys, query.measures])
+    return digest(to_json([relations, source.joins, source.unit, where, query.keys, query.measures]))
 
 
 def _bounds_time(part: Expression, source: Source) -> bool:
@@ -173,7 +187,7 @@ def _bounds_time(part: Expression, source: Source) -> bool:
 
 def charged_digest(measurements: Iterable[Measurement]) -> str:
     """The digest of all that noise is drawn on and by; equal ones are one measurement, whatever is made of it after."""
-    return canonical_digest([_drawn_on(measurement) for measurement in measurements])
+    return digest(to_json([_drawn_on(measurement) for measurement in measurements]))
 
 
 def _drawn_on(measurement: Measurement) -> list[object]:

@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import Row, Select, select
 
 from kaianalytics.errors import BudgetRefused, RecordsFault
+from kaianalytics.privacy.loss import PrivacyLoss
 from kaianalytics.records.audit import sha256
 from kaianalytics.records.ledger import RELEASED, Charge
 from kaianalytics.records.tables import answers, charge_products, charges, profiles, releases
@@ -49,9 +50,10 @@ class StoredAnswer:
 
 @dataclass(frozen=True)
 class ListedAnswer:
-    """An answer in a listing, with the snapshot it was made on and every product that it reads."""
+    """An answer in a listing: what its charge cost the account, its snapshot, and every product that it reads."""
 
     answer: StoredAnswer
+    loss: PrivacyLoss
     snapshot: str
     products: tuple[str, ...]
 
@@ -124,7 +126,8 @@ def listing(
     view: Reading, *, purpose: str = "", product: str = "", contains: str = "", charge_id: int = 0
 ) -> tuple[ListedAnswer, ...]:
     """The recorded answers, newest first, at most `LISTED`: of a purpose, a product, a text of their SQL, a charge."""
-    query = select(answers, charges.c.snapshot).join(charges, charges.c.id == answers.c.charge_id)
+    of_charge = (charges.c.snapshot, charges.c.rho_units, charges.c.delta_units)
+    query = select(answers, *of_charge).join(charges, charges.c.id == answers.c.charge_id)
     if purpose:
         query = query.where(charges.c.purpose == purpose)
     if product:
@@ -134,7 +137,12 @@ def listing(
     if charge_id:
         query = query.where(answers.c.charge_id == charge_id)
     newest = query.order_by(answers.c.at.desc(), answers.c.charge_id.desc(), answers.c.asked).limit(LISTED)
-    return tuple(ListedAnswer(_answer(row), row.snapshot, _products(view, row.charge_id)) for row in view.rows(newest))
+    return tuple(
+        ListedAnswer(
+            _answer(row), PrivacyLoss(row.rho_units, row.delta_units), row.snapshot, _products(view, row.charge_id)
+        )
+        for row in view.rows(newest)
+    )
 
 
 def _on_equal_ground(charge: Charge) -> list[Any]:

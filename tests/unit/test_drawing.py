@@ -53,7 +53,7 @@ def test_a_day_is_a_day_and_a_text_that_looks_like_one_a_text() -> None:
         b"{}",
         b"\xff",
         b'{"cells":[[]],"vectors":[[1.5]],"profile":null}',
-        b'{"cells":[[["not a day"]]],"vectors":[[1]],"profile":null}',
+        b'{"cells":[[{"date":"no day"}]],"vectors":[[1]],"profile":null}',
         b'{"cells":[[{}]],"vectors":[[1]],"profile":null}',
         b'{"cells":[[1],[2]],"vectors":[[1]],"profile":null}',
         b'{"cells":[[1]],"vectors":[[1]],"profile":"{}"}',
