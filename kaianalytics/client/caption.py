@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _BY_RANK = "A value by rank is chosen with noise: of values that are about as frequent, another may be the true one."
 _NEGATIVE = "Figures below zero are few or none, and noise. `.clamped()` shows zero, but its sums come out too high."
+_BIAS = "Bounding is a bias that no ± counts:"
 _CLAMPED = "Figures below zero are shown as 0: their sums come out too high."
 _TOO_FEW = f"“{TOO_FEW}”: what the figure rests on is no larger than its noise, so that a number would mislead."
 
@@ -69,6 +70,25 @@ def most_in_a_year(windows: Sequence[str]) -> int:
     return max(sum(0 <= (other - day).days < 365 for other in days) for day in days)
 
 
+def bounding_lines(
+    bounding: Sequence[str], figures: Sequence[str], chosen: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """What bounding leaves out, under a heading; what holds for several figures is said once.
+
+    The engine's sentences are of all figures, or begin with the name of one; those of `chosen` are told, all unless
+    named.
+    """
+    said: dict[str, list[str]] = {}
+    for sentence in bounding:
+        name, colon, rest = sentence.partition(": ")
+        if not colon or name not in figures:
+            said.setdefault(sentence, [])
+        elif chosen is None or name in chosen:
+            said.setdefault(rest, []).append(name)
+    lines = tuple(f"{', '.join(names)}: {sentence}" if names else sentence for sentence, names in said.items())
+    return (f"{_BIAS} {lines[0]}",) if len(lines) == 1 else (_BIAS, *(f"· {line}" for line in lines)) if lines else ()
+
+
 def bounds_sentences(bounds: Mapping[str, Any]) -> Iterator[str]:
     """The bounds that were chosen, and what choosing them cost and found."""
     told = {name: value for name, value in bounds.items() if value not in (None, "", (), [], {})}
@@ -87,8 +107,7 @@ def _about(table: ReleaseTable) -> Iterator[str]:
         yield f"± is privacy noise at {at}; it counts neither sampling nor what bounding leaves out."
     if "top" in roles:
         yield _BY_RANK
-    if release.bounding:
-        yield "Bounding, a bias that the ± does not count: " + " ".join(release.bounding)
+    yield from bounding_lines(release.bounding, [figure.name for figure in table.figures])
     yield from bounds_sentences(release.bounds)
     yield from release.notes
     figures = [(c, row[n]) for n, c in enumerate(release.columns) if c.role != "key" for row in release.rows]

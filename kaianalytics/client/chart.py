@@ -44,7 +44,8 @@ def draw(table: ReleaseTable, figure: ReleaseColumn) -> alt.LayerChart:
     keys = sorted(table.keys, key=lambda key: not _is_date(key))
     data = _tidy(table, figure, keys)
     shape = _Shape(figure, keys, data.drop_nulls(FIGURE))
-    drawn = alt.LayerChart(layer=shape.layers()).properties(**shape.size(), **_title(data))
+    title = _title(figure.name, "± privacy noise, 95%", *_left_out(data))
+    drawn = alt.LayerChart(layer=shape.layers()).properties(**shape.size(), title=title)
     return _with_room(drawn)
 
 
@@ -61,11 +62,13 @@ def draw_two(made: Comparison) -> alt.LayerChart:
     ends = [_ends(value, reach) for value, reach in zip(values, reaches, strict=True)]
     data = pl.DataFrame({"key_1": made.names, FIGURE: values, LOW: [e[0] for e in ends], HIGH: [e[1] for e in ends]})
     along = alt.X("key_1", type="nominal", title=None, sort=None, axis=alt.Axis(labelAngle=0, labelLimit=160))
-    value = alt.Y(FIGURE, type="quantitative", title=f"{made.figure}{unit} (± noise and sampling, 95%)")
+    value = alt.Y(FIGURE, type="quantitative", title=None)
     base = alt.Chart(data).encode(along)
     bars = base.mark_bar(size=BAR + 16, color=COLOUR).encode(value)
     whiskers = base.mark_rule(strokeWidth=2).encode(alt.Y(LOW, type="quantitative"), alt.Y2(HIGH))
-    return _with_room(alt.LayerChart(layer=[bars, whiskers]).properties(width=NARROWEST + 40, height=HEIGHT))
+    title = _title(made.figure + unit, "± privacy noise and sampling, 95%")
+    drawn = alt.LayerChart(layer=[bars, whiskers]).properties(width=NARROWEST + 40, height=HEIGHT, title=title)
+    return _with_room(drawn)
 
 
 class _Shape:
@@ -113,16 +116,15 @@ class _Shape:
         return drawn
 
     def _value_axis(self) -> alt.X | alt.Y:
-        title = f"{self._figure.name} (± privacy noise, 95%)"
         scale = alt.Scale(zero=not self._points or self._figure.role in _COUNTED)
         if self._down:  # a reader's font may be wider than the one that ticks were placed for
-            return alt.X(FIGURE, type="quantitative", title=title, scale=scale, axis=alt.Axis(tickCount=6))
-        return alt.Y(FIGURE, type="quantitative", title=title, scale=scale)
+            return alt.X(FIGURE, type="quantitative", title=None, scale=scale, axis=alt.Axis(tickCount=6))
+        return alt.Y(FIGURE, type="quantitative", title=None, scale=scale)
 
     def _places(self) -> list[Any]:
         name = self._keys[0].name
         if self._timed:
-            axis = alt.Axis(format="%b %y" if self._days() > LONG else "%-d %b", tickCount=8)
+            axis = alt.Axis(format="%b %y" if self._days() > LONG else "%-d %b", tickCount=6)
             return [alt.X("key_1", type="temporal", title=name, axis=axis)]
         # sort=None keeps the order of the key domain, which is the order of the rows
         if self._down:
@@ -157,8 +159,8 @@ class _Shape:
 def _with_room(drawn: alt.LayerChart) -> alt.LayerChart:
     """The chart with room around its words: a reader's font may be wider than the one it was measured in."""
     axis = alt.AxisConfig(labelFontSize=12, titleFontSize=12, titlePadding=14)
-    legend = alt.LegendConfig(labelFontSize=12, titleFontSize=12, orient="top")
-    title = alt.TitleConfig(fontSize=12, fontWeight="normal", anchor="start", color="#5b6675")
+    legend = alt.LegendConfig(labelFontSize=12, titleFontSize=12, orient="top", columnPadding=28)
+    title = alt.TitleConfig(fontSize=13, subtitleFontSize=12, anchor="start", frame="group", offset=12)
     return drawn.properties(config=alt.Config(axis=axis, legend=legend, title=title))
 
 
@@ -166,10 +168,14 @@ def _is_date(key: ReleaseColumn) -> bool:
     return key.type.upper() in ("DATE", "TIMESTAMP")
 
 
-def _title(data: pl.DataFrame) -> dict[str, str]:
-    """What the chart leaves out, if anything."""
+def _title(name: str, *about: str) -> alt.TitleParams:
+    """What is drawn, level and above it, where it has room."""
+    return alt.TitleParams(name, subtitle=list(about))
+
+
+def _left_out(data: pl.DataFrame) -> list[str]:
     missing = data[FIGURE].null_count()
-    return {"title": f"{missing} of {data.height} groups are too few to tell, and are not drawn"} if missing else {}
+    return [f"{missing} of {data.height} groups are too few to tell"] if missing else []
 
 
 def _tidy(table: ReleaseTable, figure: ReleaseColumn, keys: list[ReleaseColumn]) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from math import sqrt
 from typing import TYPE_CHECKING
 
 from kaianalytics.client import cells, intervals
+from kaianalytics.client.caption import bounding_lines
 from kaianalytics.client.comparison import Comparison, Kind
 from kaianalytics.client.digits import number_of
 from kaianalytics.client.intervals import Estimate
@@ -59,7 +60,9 @@ def compare(table: ReleaseTable, kind: Kind, a: Selected, b: Selected, wanted: W
         raise Refused("SAME_CELL", "A cell is not compared with itself.", hint="name two cells")
     measure = _Measure(table, wanted)
     names = (cells.name_of(table, rows[0]), cells.name_of(table, rows[1]))
-    nothing = Comparison(kind, names, measure.name, measure.is_share, measure.sampling, table.release.bounding)
+    figures = [column.name for column in table.figures]
+    bounding = bounding_lines(table.release.bounding, figures, measure.figures)
+    nothing = Comparison(kind, names, measure.name, measure.is_share, measure.sampling, bounding)
     try:
         return replace(nothing, parts=(measure.estimate(rows[0]), measure.estimate(rows[1])))
     except _TooFew as reason:
@@ -81,7 +84,12 @@ class _Measure:
         self.name, self.sampling = self._part.name, _POISSON + _TOGETHER
         if self._part.role != "count":
             self._spread = _spread(table, self._part, wanted.spread)
-            self.sampling = f"Sampling is taken from {self._spread.name}" + _TOGETHER
+            self.sampling = f"Sampling is taken from the upper end of {self._spread.name}" + _TOGETHER
+
+    @property
+    def figures(self) -> list[str]:
+        """The names of the figures that it is made of."""
+        return [self._part.name, self._whole.name] if self.is_share else [self._part.name]
 
     def estimate(self, row: int) -> Estimate:
         """The figure of a cell with both of its errors; _TooFew where it says nothing."""
@@ -109,12 +117,14 @@ class _Measure:
         return found
 
     def _deviation(self, row: int) -> tuple[float, float]:
-        """The standard deviation of a cell's rows, and how many they are."""
+        """The standard deviation of a cell's rows, by the upper end of its own interval, and how many they are."""
         place = self._table.release.columns.index(self._spread)
-        found, rows = number_of(self._table.release.rows[row][place]), self._table.release.supports[row][place]
-        if found is None or found < 0 or rows is None or rows < 2:
+        rows = self._table.release.supports[row][place]
+        found, noise = self._cell(row, self._spread)
+        most = found + self._z * noise  # too small a deviation would claim too much
+        if most <= 0 or rows is None or rows < 2:
             raise _TooFew(f"{self._spread.name} of {self._named(row)} is too few to tell")
-        return (sqrt(found) if self._spread.role == "variance" else found), rows
+        return (sqrt(most) if self._spread.role == "variance" else most), rows
 
     def _cell(self, row: int, column: ReleaseColumn) -> tuple[float, float]:
         """A figure and the standard deviation of its noise."""

@@ -39,7 +39,7 @@ class Comparison(Shown):
     figure: str
     share: bool  # whether the figure is a share, shown as a percentage
     sampling: str  # the sentence that says whence the sampling is known
-    bounding: tuple[str, ...] = ()
+    bounding: tuple[str, ...] = ()  # what it leaves out of these figures, as lines
     parts: tuple[Estimate, Estimate] | None = None
     reason: str = ""
 
@@ -92,8 +92,7 @@ class Comparison(Shown):
 
     @property
     def _counts(self) -> tuple[str, ...]:
-        left_out = ("Bounding, a bias that no ± counts: " + " ".join(self.bounding),) if self.bounding else ()
-        return (self.sampling, *left_out)
+        return (self.sampling, *self.bounding)
 
     def chart(self) -> alt.LayerChart:
         """The figure in both cells, with error bars of privacy noise and sampling together."""

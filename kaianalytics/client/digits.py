@@ -16,6 +16,7 @@ NOT_GIVEN = "not given"  # a key or a text that is missing in the data
 TOO_FEW = "too few to tell"  # a figure that noise would have made up
 NOTHING = "–"
 DECIMALS = 2  # of a number that has no ± to say how many digits it has
+MOST_DECIMALS = 20  # a double has no more to say, whatever its ±
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _WIDE = Context(prec=400)  # a double has up to 309 digits before its point
@@ -37,7 +38,7 @@ def number_of(value: Any) -> float | None:
 
 def places(margin: float) -> int:
     """How many decimals show two digits of `margin`."""
-    return max(0, 1 - floor(log10(margin))) if margin > 0 else 0
+    return min(max(0, 1 - floor(log10(margin))), MOST_DECIMALS) if margin > 0 else 0
 
 
 def column_places(margins: Sequence[Any]) -> list[int]:

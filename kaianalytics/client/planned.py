@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from kaianalytics.client.caption import loss_sentence, windows_sentences
+from kaianalytics.client.caption import bounding_lines, loss_sentence, windows_sentences
 from kaianalytics.client.digits import loss_text, margin_text
 from kaianalytics.client.shown import Shown
 from kaianalytics.client.tables import Column, html_caption, html_columns, text_columns
@@ -70,7 +70,6 @@ def _sentences(plan: StatisticsPlan) -> Iterator[str]:
         yield f"A group is shown from about {plan.threshold:,} customers on; smaller ones are held back."
     if any(figure.half_width is None and figure.role != "top" for figure in plan.figures):
         yield f"“{_UNTOLD}”: with size=…, the number of rows that a mean or quantile rests on, it can be told."
-    if plan.bounding:
-        yield "Bounding, a bias that the ± does not count: " + " ".join(plan.bounding)
+    yield from bounding_lines(plan.bounding, [figure.name for figure in plan.figures])
     yield f"{plan.questions_left:,} more such questions are left."
     yield "No data was read, and nothing was charged."

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from math import hypot, sqrt
+from math import hypot
 from typing import TYPE_CHECKING
 
 from kaianalytics.client.cells import no_such_key
@@ -132,7 +132,7 @@ def _mean(table: ReleaseTable, place: int, rows: Sequence[int]) -> Cell:
         return _UNKNOWN
     n, m, pm = _known(counts), _known(means), _known(margins)
     total = sum(n)
-    if min(n) <= 0:
+    if not n or min(n) <= 0:
         return _UNKNOWN
     mean = sum(count * each for count, each in zip(n, m, strict=True)) / total
     off = [count * own + abs(each - mean) * weights[row] for count, own, each, row in zip(n, pm, m, rows, strict=True)]
@@ -160,7 +160,7 @@ def _weights(table: ReleaseTable, place: int) -> list[float]:
 
 def _together(margins: Iterable[float | None]) -> float | None:
     margins = list(margins)
-    return sqrt(sum(margin**2 for margin in _known(margins))) if all(known(margin) for margin in margins) else None
+    return hypot(*_known(margins)) if all(known(margin) for margin in margins) else None
 
 
 def _known(numbers: Iterable[float | None]) -> list[float]:

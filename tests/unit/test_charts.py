@@ -32,6 +32,7 @@ def test_a_chart_draws_the_error_bar_of_each_cell() -> None:
     whiskers = spec["layer"][1]["encoding"]
     assert (whiskers["y"]["field"], whiskers["y2"]["field"]) == ("low", "high")
     assert spec["layer"][0]["mark"]["type"] == "bar" and spec["width"] >= 240
+    assert spec["title"] == {"text": "n", "subtitle": ["± privacy noise, 95%"]}
 
 
 def test_dates_go_along_a_time_axis_whatever_their_place_among_the_keys() -> None:
@@ -45,7 +46,7 @@ def test_dates_go_along_a_time_axis_whatever_their_place_among_the_keys() -> Non
 def test_a_mean_is_drawn_as_a_point_and_what_is_missing_is_said() -> None:
     means = table([key("d"), figure("m", "mean")], [("a", 2.0), ("b", None)], [(None, 0.5), (None, None)])
     spec, rows = drawn(means)
-    assert [row["key_1"] for row in rows] == ["a"] and "1 of 2 groups are too few to tell" in spec["title"]
+    assert [row["key_1"] for row in rows] == ["a"] and "1 of 2 groups are too few to tell" in spec["title"]["subtitle"]
     assert {layer["mark"]["type"] for layer in spec["layer"]} == {"rule", "point"}
     assert any(layer["encoding"]["y"].get("scale") == {"zero": False} for layer in spec["layer"])
 

@@ -96,7 +96,7 @@ def test_the_text_shows_error_bars_rounded_up_and_what_it_rests_on() -> None:
     assert "not given" in text
     for sentence in (
         "± is privacy noise at 95%; it counts neither sampling nor what bounding leaves out.",
-        "a bias that the ± does not count: At most 20 rows of one customer are counted.",
+        "Bounding is a bias that no ± counts: At most 20 rows of one customer are counted.",
         "Release 7: ρ 0.002 charged (ε 0.32 at δ 10⁻⁶). Left: ρ account 1.998.",
         "Snapshot b0c1d2.0",
         ISOLATION_SENTENCE,
@@ -158,6 +158,15 @@ def test_what_is_held_back_and_what_was_chosen_is_said() -> None:
     text = repr(ReleaseTable(told))
     assert "held back." in text and "Choosing cost ρ 0.0002." in text
     assert "Bounds: form rows, rows 1,200, values (pages 0 … 40)." in text
+
+
+def test_what_bounding_leaves_out_is_told_once_for_the_figures_that_it_holds_for() -> None:
+    sentences = ("Rows without a customer are left out.", "n: at most 7 rows.", "pages: at most 7 rows.")
+    text = repr(ReleaseTable(replace(RELEASE, bounding=sentences)))
+    assert "counts:\n· Rows without a customer are left out.\n· n, pages: at most 7 rows." in text
+    difference = ReleaseTable(replace(RELEASE, bounding=sentences)).difference({"device": "phone"}, {"device": None})
+    assert "· n: at most 7 rows." in repr(difference) and "pages" not in repr(difference)
+    assert "Bounding" not in repr(ReleaseTable(replace(RELEASE, bounding=())))
 
 
 def test_windows_are_told_with_what_a_customer_loses_in_all_of_them() -> None:

@@ -21,7 +21,7 @@ ARMS = table(
 SPEND = table(
     [key("arm"), figure("spend", "mean"), figure("sd", "deviation"), figure("total", "sum")],
     [("treatment", 1210.0, 2400.0, 1210000), ("holdout", 1150.0, 2300.0, 1150000)],
-    [None, 12.0, 30.0, 9000.0],
+    [None, 12.0, 0.0, 9000.0],
     [(None, 1000.0, 1000.0, None), (None, 1000.0, 1000.0, None)],
 )
 Draw = Callable[[np.random.Generator], ReleaseTable]
@@ -85,7 +85,7 @@ def test_means_and_sums_take_their_sampling_from_a_deviation_in_the_release() ->
     assert sampling and (sampling[1] - sampling[0]) / 2 == pytest.approx(
         1.96 * np.hypot(2400, 2300) / np.sqrt(1000), 1e-3
     )
-    assert "Sampling is taken from sd" in repr(mean) and not mean.clear
+    assert "Sampling is taken from the upper end of sd" in repr(mean) and not mean.clear
     total = SPEND.difference("treatment", "holdout", figure="total", spread="sd")
     alone = total.by("sampling")
     expected = 1.96 * np.sqrt(1000 * (2400**2 + 1210**2 + 2300**2 + 1150**2))
@@ -95,12 +95,13 @@ def test_means_and_sums_take_their_sampling_from_a_deviation_in_the_release() ->
 def test_a_variance_serves_as_well_as_a_deviation() -> None:
     columns = [*SPEND.release.columns[:2], figure("v", "variance")]
     rows = [("treatment", 1210.0, 2400.0**2), ("holdout", 1150.0, 2300.0**2)]
-    made = table(columns, rows, [None, 12.0, 9.0], [(None, 1000.0, 1000.0)] * 2).difference("treatment", "holdout")
+    made = table(columns, rows, [None, 12.0, 0.0], [(None, 1000.0, 1000.0)] * 2).difference("treatment", "holdout")
     assert made.by("sampling") == pytest.approx(SPEND.difference("treatment", "holdout", figure="spend").by("sampling"))
 
 
 def test_a_deviation_that_noise_made_negative_is_no_deviation() -> None:
-    broken = replace(SPEND.release, rows=(("treatment", 1210.0, -3.0, 1), ("holdout", 1150.0, None, 1)))
+    rows = (("treatment", 1210.0, -300.0, 1), ("holdout", 1150.0, None, 1))
+    broken = replace(SPEND.release, rows=rows, margins=((None, 12.0, 30.0, 1.0),) * 2)
     made = ReleaseTable(broken).difference("treatment", "holdout", figure="spend")
     assert made.value is None and "sd of “treatment” is too few to tell" in made.sentence
 
@@ -197,14 +198,22 @@ def count_round(random: np.random.Generator, rate_a: float, rate_b: float, sigma
     return table([key("d"), figure("n")], [("a", int(shown[0])), ("b", int(shown[1]))], [None, 1.96 * sigma])
 
 
-def mean_round(random: np.random.Generator, mean_a: float, mean_b: float, rows: int, sigma: float) -> ReleaseTable:
-    """One draw of two means of skewed values, with their deviations; `sigma` is the noise of a sum."""
+def mean_round(
+    random: np.random.Generator, mean_a: float, mean_b: float, rows: int, sigma: float, blur: float = 0.05
+) -> ReleaseTable:
+    """One draw of two means of skewed values; `sigma` is the noise of a sum, `blur` that of the deviations beside."""
     cells = []
     for name, mean in (("a", mean_a), ("b", mean_b)):
         values = random.exponential(mean, rows)
-        cells.append((name, float(values.mean() + random.normal(0, sigma / rows)), float(values.std(ddof=1))))
+        cells.append(
+            (
+                name,
+                float(values.mean() + random.normal(0, sigma / rows)),
+                float(values.std(ddof=1) + random.normal(0, blur)),
+            )
+        )
     columns = [key("d"), figure("m", "mean"), figure("sd", "deviation")]
-    return table(columns, cells, [None, 1.96 * sigma / rows, 1.0], [(None, rows, rows)] * 2)
+    return table(columns, cells, [None, 1.96 * sigma / rows, 1.96 * blur], [(None, rows, rows)] * 2)
 
 
 CASES: list[tuple[str, Draw, dict[str, str], float]] = [
@@ -218,6 +227,7 @@ CASES: list[tuple[str, Draw, dict[str, str], float]] = [
     ("counts", lambda random: count_round(random, 900, 700, 15.0), {"figure": "n"}, 200.0),
     ("small counts", lambda random: count_round(random, 6, 3, 4.0), {"figure": "n"}, 3.0),
     ("means", lambda random: mean_round(random, 3.0, 2.5, 300, 40.0), {"figure": "m"}, 0.5),
+    ("means, a blurred deviation", lambda random: mean_round(random, 3.0, 2.5, 300, 40.0, 0.8), {"figure": "m"}, 0.5),
 ]
 ROUNDS = 1500
 
