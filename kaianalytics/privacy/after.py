@@ -30,7 +30,6 @@ from kaianalytics.privacy.syntax import (
     kind,
     read,
     walk_nodes,
-    without_alias,
 )
 
 _COMPARISONS = {
@@ -63,6 +62,8 @@ class Afterwards:
         """What an expression is worth in a cell, or the refusal that names what isn't understood."""
         if depth > MAX_DEPTH:
             raise unsupported("EXPRESSION_TOO_DEEP", limit=str(MAX_DEPTH))
+        if kind(node) and alias_of(node):
+            raise unsupported("SYNTAX_UNSUPPORTED", part="An alias within an expression")
         if is_aggregate(node):
             return self._aggregate(node)
         if (key := self._key(node)) is not None:
@@ -70,8 +71,6 @@ class Afterwards:
         reader = _READERS.get(kind(node))
         if reader is None:
             raise not_a_value(node)
-        if alias_of(node):
-            raise unsupported("SYNTAX_UNSUPPORTED", part="An alias within an expression")
         return reader(self, node, depth + 1)
 
     def _aggregate(self, node: Node) -> Worth:
@@ -89,7 +88,7 @@ class Afterwards:
         elif not self.keys or kind(node) == "VALUE_CONSTANT" or any(map(is_aggregate, walk_nodes(node))):
             return None
         try:
-            expression = expression_of(without_alias(node), self.scope)
+            expression = expression_of(node, self.scope)
         except QueryUnsupported:
             if kind(node) == "COLUMN_REF":
                 raise

@@ -36,6 +36,7 @@ from kaianalytics.privacy.syntax import (
     FunctionCall,
     Node,
     aggregate_call,
+    alias_of,
     column_path,
     constant,
     function_call,
@@ -107,11 +108,9 @@ class Aggregates:
         if not asked.arguments:
             return (self._rows(where),)
         node = _only(asked)
-        if kind(node) == "COLUMN_REF" and self._scope.identifying(found := self._scope.any_column(column_path(node))):
-            # An identifier that is never missing counts rows; of any other it would matter which.
-            if found.nullable:
-                self._scope.column(column_path(node))
-            return (self._rows(where),)
+        found = self._bare_column(node)
+        if found is not None and self._scope.identifying(found) and not found.nullable:
+            return (self._rows(where),)  # an identifier that is never missing counts rows; another can't be asked about
         return (self._rows(self._present(expression_of(node, self._scope), where)),)
 
     def _count_if(self, asked: FunctionCall, where: Expression | None) -> tuple[Worth, ...]:
@@ -126,11 +125,16 @@ class Aggregates:
         if asked.name != "count":
             raise unsupported("DISTINCT_AGGREGATE", function=asked.name.upper())
         node = _only(asked)
-        found = self._scope.any_column(column_path(node)) if kind(node) == "COLUMN_REF" else None
+        found = self._bare_column(node)
         if not isinstance(found, ColumnOf) or found.nullable or not self._is_unit(found):
             units = [r.view.unit.column for r in self._scope.relations if r.view.unit is not None]
             raise unsupported("COUNT_DISTINCT", unit=units[0])
         return Worth(Of(self.measure(Measure("units", where=where))), role="count", whole=True)
+
+    def _bare_column(self, node: Node) -> Expression | None:
+        """What a plain column name stands for, which may be an identifier."""
+        plain = kind(node) == "COLUMN_REF" and not alias_of(node)
+        return self._scope.any_column(column_path(node)) if plain else None
 
     def _is_unit(self, column: ColumnOf) -> bool:
         return is_unit(self._scope.relations[column.relation].view, column.name)
@@ -269,7 +273,7 @@ def _quantile_parts(asked: FunctionCall) -> tuple[Node, tuple[Decimal, ...]]:
 def _numbers(node: Node) -> tuple[Decimal, ...] | None:
     """A literal number, or a list of them, in their order; None for anything else."""
     nodes: Sequence[Node] = (node,)
-    if kind(node) == "FUNCTION":
+    if kind(node) == "FUNCTION" and not alias_of(node):
         written = function_call(node)
         nodes = written.arguments if written.name == "list_value" else ()
     found = [

@@ -216,7 +216,7 @@ def interval_of(node: Node) -> tuple[int, int, int] | None:
         if shift is None:
             raise unsupported("INTERVAL_UNSUPPORTED")
         return shift
-    if kind(node) != "FUNCTION" or not str(node.get("function_name", "")).lower().startswith("to_"):
+    if kind(node) != "FUNCTION" or alias_of(node) or not str(node.get("function_name", "")).lower().startswith("to_"):
         return None
     written = function_call(node)
     unit = unit_of(written.name.removeprefix("to_").replace("centuries", "century"))
@@ -228,14 +228,14 @@ def interval_of(node: Node) -> tuple[int, int, int] | None:
 
 def _count(node: Node, depth: int = 0) -> int:
     """The whole number within the casts that DuckDB's parser puts around the count of an INTERVAL."""
-    if kind(node) == "OPERATOR_CAST" and depth < 4:
+    if kind(node) == "OPERATOR_CAST" and depth < 4 and cast(node)[1] in ("INTEGER", "BIGINT", "DOUBLE"):
         return _count(cast(node)[0], depth + 1)
-    if kind(node) == "FUNCTION" and depth < 4:
+    if kind(node) == "FUNCTION" and depth < 4 and not alias_of(node):
         written = function_call(node)
         if written.name == "trunc" and len(written.arguments) == 1:
             return _count(written.arguments[0], depth + 1)
-    text = constant(node)[1] if kind(node) == "VALUE_CONSTANT" else ""
-    if not text.removeprefix("-").isdecimal() or len(text) > 15:
+    literal_kind, text = constant(node) if kind(node) == "VALUE_CONSTANT" else ("", "")
+    if literal_kind not in ("INTEGER", "STRING") or not text.removeprefix("-").isdecimal() or len(text) > 15:
         raise unsupported("INTERVAL_UNSUPPORTED")
     return int(text)
 

@@ -34,6 +34,7 @@ from kaianalytics.privacy.syntax import (
     table,
     walk_nodes,
     without_alias,
+    word,
 )
 
 MAX_RELATIONS = 8
@@ -56,6 +57,7 @@ _NO_TABLE = {
     "TABLE_FUNCTION": "TABLE_FUNCTION_UNSUPPORTED",
     "EXPRESSION_LIST": "VALUES_UNSUPPORTED",
 }
+_MATERIALIZED = ("CTE_MATERIALIZE_DEFAULT", "CTE_MATERIALIZE_ALWAYS", "CTE_MATERIALIZE_NEVER")
 _MODIFIERS = {"ORDER_MODIFIER": "ORDER BY", "LIMIT_MODIFIER": "LIMIT", "DISTINCT_MODIFIER": "DISTINCT"}
 
 
@@ -130,7 +132,7 @@ class _Reader:
             return joined(clause, left, right, self.relations)
         if kind(node) == "SUBQUERY":
             _, alias, statement, columns = read(node, "type", "alias", "subquery", "column_name_alias")
-            return self._query(select_of(statement), str(alias), names(columns), named, depth + 1)
+            return self._query(select_of(statement), word(alias), names(columns), named, depth + 1)
         raise unsupported(_NO_TABLE.get(kind(node), "SYNTAX_UNSUPPORTED"), views=self._known(), part="This FROM clause")
 
     def named_in(self, cte_map: Any, outer: Mapping[str, _Query]) -> Mapping[str, _Query]:
@@ -138,10 +140,10 @@ class _Reader:
         named = dict(outer)
         for entry in sequence(read(cte_map, "map")[0]):
             name, value = read(entry, "key", "value")
-            columns, _, select = read(value, "aliases", "materialized", "query_node")
-            if not isinstance(name, str):
-                raise not_understood("A name in WITH")
-            query = _Query(name, select, names(columns), dict(named))
+            columns, materialized, select = read(value, "aliases", "materialized", "query_node")
+            if materialized not in _MATERIALIZED:
+                raise not_understood("WITH")
+            query = _Query(word(name), select, names(columns), dict(named))
             self._unused[id(query)] = name
             named[name.lower()] = query
         return named

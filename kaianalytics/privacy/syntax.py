@@ -121,6 +121,13 @@ def sequence(value: Any) -> list[Any]:
     return value
 
 
+def word(value: Any) -> str:
+    """A text of the tree, which may be empty."""
+    if not isinstance(value, str):
+        raise not_understood()
+    return value
+
+
 def names(value: Any) -> list[str]:
     """A list of identifiers."""
     if not all(isinstance(name, str) and name for name in sequence(value)):
@@ -130,7 +137,7 @@ def names(value: Any) -> list[str]:
 
 def alias_of(node: Node) -> str:
     """The alias of an expression, or nothing."""
-    alias = node.get("alias")
+    alias = node.get("alias") if isinstance(node, Mapping) else None
     if not isinstance(alias, str):
         raise not_understood("An alias")
     return alias
@@ -138,7 +145,7 @@ def alias_of(node: Node) -> str:
 
 def without_alias(node: Node) -> Node:
     """The expression as it is where nobody gave it a name."""
-    return {**node, "alias": ""} if isinstance(node, Mapping) and alias_of(node) else node
+    return {**node, "alias": ""} if alias_of(node) else node
 
 
 def the_select(tree: Node) -> Node:

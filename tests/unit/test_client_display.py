@@ -156,8 +156,9 @@ def test_what_is_held_back_and_what_was_chosen_is_said() -> None:
         bounds={"form": "rows", "rows": 1200, "values": {"pages": ["0", "40"]}, "found": "Choosing cost ρ 0.0002."},
     )
     text = repr(ReleaseTable(told))
+    assert "Bounds chosen" not in repr(ReleaseTable(replace(ONE_KEY, bounds={"form": "unheard of", "rows": None})))
     assert "held back." in text and "Choosing cost ρ 0.0002." in text
-    assert "Bounds: form rows, rows 1,200, values (pages 0 … 40)." in text
+    assert "Bounds chosen: by rows in all, rows 1,200, values (pages 0 … 40)." in text
 
 
 def test_what_bounding_leaves_out_is_told_once_for_the_figures_that_it_holds_for() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kaianalytics.privacy.operations import MAX_DEPTH
-from tests.support.reading_kit import asked, refused, shown
+from support.reading_kit import asked, refused, shown
 
 
 def where(condition: str) -> str:
