@@ -55,7 +55,7 @@ def _among(query: StatisticsQuery, place: int, values: Sequence[KeyValue]) -> st
     listed_values = ", ".join(literal(value, kind) for value in values if value is not None)
     tests = [f"k{place} IN ({listed_values})"] if listed_values else []
     tests += [f"k{place} IS NULL"] if None in values else []
-    return f"({' OR '.join(tests)})"
+    return f"({' OR '.join(tests) or 'FALSE'})"
 
 
 def _statement(
