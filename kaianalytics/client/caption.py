@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 _BY_RANK = "A value by rank is chosen with noise: of values that are about as frequent, another may be the true one."
 _NEGATIVE = "Figures below zero are few or none, and noise. `.clamped()` shows zero, but its sums come out too high."
 _BIAS = "Bounding is a bias that no ± counts:"
+_FORMS = {
+    "rows": "by rows in all",
+    "norm": "by length over the groups",
+    "groups": "by groups, and rows in each",
+    "whole": "the contract's, which cut nothing more",
+}
 _CLAMPED = "Figures below zero are shown as 0: their sums come out too high."
 _TOO_FEW = f"“{TOO_FEW}”: what the figure rests on is no larger than its noise, so that a number would mislead."
 
@@ -92,9 +98,10 @@ def bounding_lines(
 def bounds_sentences(bounds: Mapping[str, Any]) -> Iterator[str]:
     """The bounds that were chosen, and what choosing them cost and found."""
     told = {name: value for name, value in bounds.items() if value not in (None, "", (), [], {})}
-    facts = [f"{_words(name)} {_fact(value)}" for name, value in told.items() if not _is_sentence(value)]
-    if facts:
-        yield "Bounds: " + ", ".join(facts) + "."
+    form = [_FORMS.get(str(told.pop("form")), "")] if "form" in told else []
+    facts = form + [f"{_words(name)} {_fact(value)}" for name, value in told.items() if not _is_sentence(value)]
+    if any(facts):
+        yield "Bounds chosen: " + ", ".join(fact for fact in facts if fact) + "."
     for value in told.values():
         if _is_sentence(value):
             yield from [value] if isinstance(value, str) else value
