@@ -1,13 +1,13 @@
 """`kai contracts`: check a folder of data contracts, and draft a contract for a source.
 
-`check` shows every fault with file and line and exits with 1, or the table of who may use what. `init` drafts a
-contract that grants nothing: it reads the source's schema and asks for unit, keys, classifications and bounds.
-Bounds are answered by a person; a source's values are never read for them.
+`check` shows every fault with file and line and exits with 1, or the tables of who may use what, and of how statistics
+may be asked. `init` drafts a contract that grants nothing: it reads the source's schema and asks for unit, keys,
+classifications and bounds. Bounds are answered by a person; a source's values are never read for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -41,6 +41,7 @@ def check(folder: Annotated[Path, typer.Argument(help="The folder of contracts."
         _show_faults(faults)
         raise typer.Exit(1) from None
     console.print(_grants(contracts))
+    console.print(_terms(contracts))
     products = len(contracts.products)
     console.print(f"{products} contracts without a fault. Open purposes: {', '.join(contracts.purposes.open)}.")
 
@@ -55,6 +56,8 @@ def init(
     key: Annotated[list[str] | None, typer.Option(help="COLUMN=DOMAIN, once per key.")] = None,
     classify: Annotated[list[str] | None, typer.Option(help="COLUMN=CLASSIFICATION, once per column.")] = None,
     bounds: Annotated[list[str] | None, typer.Option(help="COLUMN=MIN:MAX or COLUMN=MIN:MAX:STEP.")] = None,
+    primary_key: Annotated[str, typer.Option(help="The column that no two rows agree in.")] = "",
+    rows: Annotated[int | None, typer.Option(help="How many rows one unit may have in statistics.")] = None,
     folder: Annotated[Path, typer.Option(help="The folder of contracts to write it into.")] = _FOLDER,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; what is not answered is denied.")] = False,
 ) -> None:
@@ -77,6 +80,8 @@ def init(
         keys=given.keys,
         classifications=given.classifications(),
         bounds=given.bounds(),
+        primary_key=primary_key,
+        rows=rows,
     )
     text = draft_contract(name, columns, answers)
     folder.mkdir(parents=True, exist_ok=True)
@@ -159,6 +164,33 @@ def _access(product: DataContract, purpose: str) -> str:
         return "–"
     basis = "" if rule.basis.kind == "notified" else f"\nif granted: {rule.basis.key}"
     return ", ".join(sorted(rule.access)) + basis
+
+
+def _terms(contracts: Contracts) -> Table:
+    """How statistics may be asked of each product that some purpose grants them of."""
+    asked = [p for p in contracts.products.values() if any("statistics" in r.access for r in p.purposes.values())]
+    columns = ("statistics of", "one unit adds", "profile", "joins", "pre-aggregates")
+    return table(columns, (_term(product, contracts.products) for product in asked))
+
+
+def _term(product: DataContract, products: Mapping[str, DataContract]) -> tuple[str, ...]:
+    known = f"{product.profile.units:,} units" if product.profile else "–"
+    joins = {name.rpartition(".")[0] for column in product.columns for name in column.references}
+    made = ", ".join(rule.name for rule in product.pre_aggregates)
+    return product.product, _most(product), known, ", ".join(sorted(joins & set(products))) or "–", made or "–"
+
+
+def _most(product: DataContract) -> str:
+    bounds = product.contribution
+    if bounds is None:
+        return "about nobody"
+    said = [f"{_count(bounds.groups, 'group')} × {_count(bounds.rows_per_group, 'row')}"] if bounds.groups else []
+    said += [_count(bounds.rows, "row")] if bounds.rows else []
+    return "; ".join(said) + (f" a {product.windows.span}" if product.windows else "")
+
+
+def _count(number: int | None, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _product_name(source: str) -> str:

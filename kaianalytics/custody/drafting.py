@@ -61,7 +61,10 @@ class Unit:
 
 @dataclass(frozen=True)
 class Answers:
-    """What a steward answered about a source; what is not answered is denied."""
+    """What a steward answered about a source; what is not answered is denied.
+
+    `rows` is how many rows one unit may have in statistics; `primary_key` the column that no two rows agree in.
+    """
 
     title: str
     source: str
@@ -70,6 +73,14 @@ class Answers:
     keys: Mapping[str, str] = field(default_factory=dict)  # column → key domain
     classifications: Mapping[str, Classification] = field(default_factory=dict)
     bounds: Mapping[str, Bounds] = field(default_factory=dict)
+    primary_key: str = ""
+    rows: int | None = None
+
+    @property
+    def named(self) -> frozenset[str]:
+        """Every column that some answer names."""
+        single = [self.primary_key, self.unit.column if self.unit else ""]
+        return frozenset(name for name in (*self.keys, *self.classifications, *self.bounds, *single) if name)
 
 
 def draft_contract(product: str, columns: Sequence[DraftColumn], answers: Answers) -> str:
@@ -85,8 +96,7 @@ def _check(product: str, columns: Sequence[DraftColumn], answers: Answers) -> No
     if not NAME.fullmatch(product):
         raise _refused(f"{_text(product)} is no product name.", "small letters, digits and _, beginning with a letter")
     known = {column.name: column for column in columns if column.describable}
-    named = {*answers.keys, *answers.classifications, *answers.bounds, *({answers.unit.column} if answers.unit else ())}
-    if unknown := sorted(named - set(known)):
+    if unknown := sorted(answers.named - set(known)):
         listed = ", ".join(known) or "none"
         raise _refused(
             f"The source has no column {_text(unknown[0])} that a contract can describe.", f"it has: {listed}"
@@ -96,6 +106,8 @@ def _check(product: str, columns: Sequence[DraftColumn], answers: Answers) -> No
             raise _refused(f"{_text(domain)} is no key domain.", "small letters, digits and -, such as customer")
     if answers.unit and answers.unit.column not in answers.keys:
         raise _refused("The unit's column is a key, and no key domain was given for it.", "for instance customer")
+    if answers.rows is not None and (answers.unit is None or answers.rows < 1):
+        raise _refused("A bound on rows is a whole number from 1 upwards, of a unit.", "name the unit, or leave it out")
     if unclear := sorted(set(answers.keys) & set(answers.classifications)):
         raise _refused(f"Column `{unclear[0]}` is a key, so its classification is `key`.", "answer one of the two")
 
@@ -107,7 +119,9 @@ def _refused(message: str, hint: str) -> PolicyRefused:
 def _head(product: str, answers: Answers) -> list[str]:
     return [
         "# A draft that grants nothing. Say in kai.purposes which purposes may use it and why, in kai.contribution how",
-        "# much one unit may add, and in each column's kai.purposeRules what each purpose sees.",
+        "# much one unit may add, and in each column's kai.purposeRules what each purpose sees. For better statistics:",
+        "# kai.profile says how rows spread over units, kai.windows that budgets live with windows of time, and",
+        "# kai.preAggregates which questions must be quick. docs/reference/contracts.md has them all.",
         "apiVersion: v3.2.0",
         "kind: DataContract",
         f"id: urn:kai:contract:{product.replace('_', '-')}",
@@ -133,6 +147,7 @@ def _column(product: str, column: DraftColumn, answers: Answers) -> list[str]:
         f"        logicalType: {column.logical}",
         f"        physicalType: {_text(column.physical)}",
         f"        required: {'false' if column.nullable else 'true'}",
+        *(["        primaryKey: true"] if column.name == answers.primary_key else []),
         *_classification(column, answers),
     ]
     if bounds := answers.bounds.get(column.name):
@@ -178,6 +193,8 @@ def _tail(answers: Answers) -> list[str]:
         lines.append(
             f"        value: {{population: {_text(answers.unit.population)}, column: {_text(answers.unit.column)}}}"
         )
+    if answers.rows is not None:
+        lines += ["      - property: kai.contribution", f"        value: {{rows: {answers.rows}}}"]
     lines += ["      - property: kai.purposes", "        value: {}", "      - property: kai.appiStatus"]
     return [*lines, f"        value: {'personal-information' if answers.unit else 'not-personal'}"]
 

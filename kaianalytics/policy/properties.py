@@ -1,6 +1,6 @@
-"""Every property of ours that a data contract can state: its name, its shape and what it means.
+"""Every property of ours that a data contract can state, and what is read of the standard's own fields.
 
-The readers know exactly these, any other `kai.` property is a fault, and the reference page is made of this table.
+The readers know exactly these `kai.` properties, any other is a fault, and the reference page is made of these tables.
 """
 
 from __future__ import annotations
@@ -89,4 +89,23 @@ COLUMN_PROPERTIES: Mapping[str, Property] = {
         "Which keys mean the same: the same value of one domain is the same pseudonym in every product of one purpose.",
         "of a column classified `key`",
     ),
+}
+
+# The standard's fields that decide something here; the others are for people and for other tools.
+STANDARD_FIELDS: Mapping[str, str] = {
+    "apiVersion, kind, id, name, version": "What the file is, and of which product and version, for people.",
+    "servers": "One: `format` (`parquet`, `csv`, `duckdb`) and `path` inside the sources folder; `file.duckdb#table`.",
+    "slaProperties: retention": "`value` days, counted from the column in `element`: older rows are in no store.",
+    "roles: firstLevelApprovers": "Whom to ask for more, by their names in roles.yaml.",
+    "schema": "One object: its `name` is the view's, and the file's.",
+    "properties: logicalType": "`string`, `integer`, `number`, `boolean`, `date` or `timestamp`.",
+    "properties: required": "Whether a value is always there; else a missing value is a group of its own.",
+    "properties: primaryKey": "No two rows agree in it, which the build verifies: a join along it multiplies nothing. "
+    "Where several columns are the key together, none is unique.",
+    "properties: classification": "`public`, `personal`, `quasi-identifier`, `direct-identifier`, `key`, `free-text` or"
+    " `special-category`; it says which rules are allowed.",
+    "properties: logicalTypeOptions": "`minimum`, `maximum` and `multipleOf`: the range that values are clamped to when"
+    " they are added up, and the step they are counted in; of a date, the range of its groups.",
+    "properties: enum": "Every value of a text or a whole number: the groups that an answer has, empty ones too.",
+    "properties: relationships": "`[{to: product.column}]`: along them statistics may be joined.",
 }

@@ -1,6 +1,6 @@
-"""The reference pages that are made from the code: the command line, and the codes of refusals and faults.
+"""The reference pages that are made from the code: the command line, the codes of refusals and faults, the contracts.
 
-    python tests/docs/reference_pages.py      writes docs/reference/cli.md and docs/reference/errors.md
+    python tests/docs/reference_pages.py      writes docs/reference/cli.md, errors.md and contracts.md
 
 A test compares the pages with what this makes, so that neither can go out of date.
 """
@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from contracts_page import contracts_page
 from typer.main import get_command
 
 from kaianalytics.cli import NOUNS, app
@@ -212,7 +213,11 @@ def errors_page() -> str:
     return "\n".join([*lines, ""])
 
 
-PAGES = {REFERENCE / "cli.md": cli_page, REFERENCE / "errors.md": errors_page}
+PAGES = {
+    REFERENCE / "cli.md": cli_page,
+    REFERENCE / "errors.md": errors_page,
+    REFERENCE / "contracts.md": contracts_page,
+}
 
 if __name__ == "__main__":
     for page, made in PAGES.items():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 from dataclasses import replace
+from datetime import date
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import get_args
@@ -20,23 +22,23 @@ from kaianalytics.custody.documents import read_document
 from kaianalytics.errors import ContractFaults
 from kaianalytics.policy.consistency import Folder as ReadFolder
 from kaianalytics.policy.consistency import check
-from kaianalytics.policy.contract import Access, Contracts
+from kaianalytics.policy.contract import Access, Contracts, PreAggregateRule, WindowRule
 from kaianalytics.policy.odcs import read_contract
 from kaianalytics.policy.reading import Document, Faults
 from kaianalytics.policy.views import store_plan
+from kaianalytics.privacy.unit import ContributionBounds
 
 ACCESS: tuple[Access, ...] = get_args(Access)
 SESSIONS, PURPOSES, ROLES, POLICY = "sessions.odcs.yaml", "purposes.yaml", "roles.yaml", "privacy_policy.yaml"
 CUSTOMERS, CONSENTS, IMPRESSIONS = "customers.odcs.yaml", "consents.odcs.yaml", "ad_impressions.odcs.yaml"
-STOPS, CONTACTS = "stop_requests.odcs.yaml", "campaign_contacts.odcs.yaml"
+STOPS, CONTACTS, ORDERS = "stop_requests.odcs.yaml", "campaign_contacts.odcs.yaml", "orders.odcs.yaml"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
-    """The sample without the products that no other file speaks of: it reads a third faster."""
+    """The sample without the product that no other file speaks of, and with one prefecture: it reads faster."""
     spoilable = Folder(tmp_path / "contracts")
-    for product in ("orders", "inquiries", "campaign_contacts"):
-        (spoilable.path / f"{product}.odcs.yaml").unlink()
+    (spoilable.path / "inquiries.odcs.yaml").unlink()
     prefectures = sample().products["customers"].column("prefecture").enum
     lines = spoilable.text(CUSTOMERS).splitlines(keepends=True)
     spoilable.write(CUSTOMERS, "".join(line for line in lines if not any(word in line for word in prefectures[1:])))
@@ -78,7 +80,7 @@ SPOILT = {
     "infinity": (SESSIONS, "maximum: 20}", "maximum: .inf}", "no plain number"),
     # the standard
     "an unknown version": (SESSIONS, "apiVersion: v3.2.0", "apiVersion: v9.0.0", "not known to `apiVersion`"),
-    "a float as version": (SESSIONS, "version: 1.0.0", "version: 1.0", "`version` is a text"),
+    "a float as version": (SESSIONS, "version: 1.1.0", "version: 1.0", "`version` is a text"),
     "a misspelt field": (SESSIONS, "primaryKey: true", "primarykey: true", "no field `primarykey`"),
     "a misspelt custom property": (SESSIONS, "kai.contribution", "kai.contributions", "unknown property"),
     "a required that is no flag": (SESSIONS, "required: true", "required: maybe", "valid boolean"),
@@ -130,7 +132,7 @@ SPOILT = {
         SESSIONS, "{service-improvement: pseudonym, ad", "{ad", "no rule `service-improvement",
     ),
     "no contribution bounds": (SESSIONS, "kai.contribution", "other.contribution", "statistics need kai.contribution"),
-    "a contribution of nothing": (SESSIONS, "{groups: 6", "{groups: 0", "whole number from 1"),
+    "a contribution of nothing": (CONTACTS, "{groups: 3", "{groups: 0", "whole number from 1"),
     "an unknown basis": (SESSIONS, "basis: notified", "basis: legitimate-interest", "is no basis"),
     "an unknown choice": (IMPRESSIONS, "prior-consent(behavioural", "prior-consent(behavioral", "is no choice"),
     "an unknown access": (SESSIONS, "access: [rows, statistics]", "access: [raw]", "`raw` is not known"),
@@ -169,6 +171,74 @@ SPOILT = {
     ),
     "a grant that is no state": (PURPOSES, "granted: granted", "granted: yes", "no value that `state` declares"),
     "stops without a sentence": (PURPOSES, "stops: {product", "stops: {absent: '', product", "text that is not empty"),
+    # how statistics may be asked
+    "half a bound": (CONTACTS, "rowsPerGroup: 1, ", "", "or `rows`, or all three"),
+    "no bound at all": (SESSIONS, "value: {rows: 60}", "value: {}", "or `rows`, or all three"),
+    "a bound of nought": (SESSIONS, "value: {rows: 60}", "value: {rows: 0}", "whole number from 1"),
+    "a misspelt bound": (SESSIONS, "value: {rows: 60}", "value: {row: 60}", "unknown field `row`"),
+    "a profile without units": (SESSIONS, "          units: 42000\n", "", "`units` is missing"),
+    "a profile of nothing": (
+        SESSIONS, '          rows: {"0.25": 2, "0.5": 4, "0.75": 8, "0.9": 16, "0.99": 50, "0.999": 110, "1": 5000}\n'
+        "          totals:", "          total:", "unknown field `total`",
+    ),
+    "a profile that ends early": (SESSIONS, '"0.999": 110, "1": 5000}', '"0.999": 110}', "the last share is 1"),
+    "a profile that falls": (SESSIONS, '"0.5": 4', '"0.5": 1', "what they have does not fall"),
+    "a share above one": (SESSIONS, '"0.99": 50', '"1.5": 50', "`1.5` is no share"),
+    "a share that is none": (SESSIONS, '"0.99": 50', '"most": 50', "`most` is no share"),
+    "a profile below nought": (SESSIONS, '"0.25": 2,', '"0.25": -2,', "number from 0 upwards"),
+    "a profile in words": (SESSIONS, '"0.25": 2,', '"0.25": few,', "number from 0 upwards"),
+    "a total of no column": (SESSIONS, "            pages: {", "            page: {", "there is no column `page`"),
+    "a total of a text": (SESSIONS, "            pages: {", "            device: {", "column `device` has no total"),
+    "windows of no column": (ORDERS, "column: ordered_at,", "column: placed_at,", "there is no column `placed_at`"),
+    "windows of no time": (ORDERS, "column: ordered_at,", "column: category,", "no date and no timestamp"),
+    "windows of an unknown span": (ORDERS, "span: month}", "span: fortnight}", "`fortnight` is not known"),
+    "windows of a time that may lack": (
+        ORDERS, "physicalType: TIMESTAMP\n        required: true", "physicalType: TIMESTAMP", "may lie in no window",
+    ),
+    "windows without a range": (
+        ORDERS, "{minimum: 2025-11-01, maximum: 2026-10-31}", "{minimum: 2025-11-01}", "declares no range",
+    ),
+    "windows without end": (ORDERS, "minimum: 2025-11-01", "minimum: 1900-01-01", "more than 1,000 windows"),
+    "a week in two windows": (
+        ORDERS, "service-improvement: {generalise: month}", "service-improvement: {generalise: week}", "in two windows",
+    ),
+    "windows whose time is not seen": (
+        ORDERS, "service-improvement: {generalise: month}, ", "", "does not see the windows' time",
+    ),
+    "an arrival that is no column": (ORDERS, "span: month}", "span: month, arrived: at}", "there is no column `at`"),
+    "windows without a cap": (PURPOSES, "    window_cap", "    # window_cap", "has no window_cap"),
+    "a pre-aggregate without keys": (CONTACTS, "keys: [campaign, arm], ", "", "`keys` is a list of texts"),
+    "a pre-aggregate of no column": (CONTACTS, "keys: [campaign, arm]", "keys: [campaigns]", "no column `campaigns`"),
+    "a sum of no column": (CONTACTS, "sums: [converted, ", "sums: [conversions, ", "no column `conversions`"),
+    "a key without declared values": (
+        CONTACTS, "keys: [campaign, arm]", "keys: [spend_yen]", "no purpose can have `contacts_by_arm`",
+    ),
+    "a sum without bounds": (CONTACTS, "sums: [converted, ", "sums: [arm, ", "no purpose can have `contacts_by_arm`"),
+    "a key twice in a pre-aggregate": (CONTACTS, "keys: [campaign, arm]", "keys: [arm, arm]", "each column once"),
+    "a pre-aggregate's bad name": (CONTACTS, "{name: contacts_by_arm", "{name: By Arm", "`By Arm` is no name"),
+    "a pre-aggregate beside windows": (
+        ORDERS, "      - property: kai.windows",
+        "      - property: kai.preAggregates\n        value: [{name: by_category, keys: [category]}]\n"
+        "      - property: kai.windows", "a product with windows has no pre-aggregates",
+    ),
+    "two pre-aggregates of one name": (
+        SESSIONS, "      - property: kai.contribution",
+        "      - property: kai.preAggregates\n        value: [{name: contacts_by_arm, keys: [device]}]\n"
+        "      - property: kai.contribution", "has a pre-aggregate `contacts_by_arm` already",
+    ),
+    "a column of the sandbox": (SESSIONS, "- name: device", "- name: kai_unit", "belong to the sandbox"),
+    "a primary key that is no flag": (SESSIONS, "primaryKey: true", "primaryKey: first", "is true or false"),
+    "a delta above the account's": (PURPOSES, 'question_delta: "0.00000001"', 'question_delta: "0.1"', "account's δ"),
+    "a delta that is no text": (PURPOSES, 'question_delta: "0.00000001"', "question_delta: 0.1", "written in quotes"),
+    "a window's cap above the account": (PURPOSES, 'window_cap: {rho: "0.05"', 'window_cap: {rho: "5"', "above the"),
+    "a product's cap above the account": (
+        PURPOSES, "    analyst_cap", '    product_caps: {sessions: {rho: "9", delta: "0.000001"}}\n    analyst_cap',
+        "above the account",
+    ),
+    "a cap of no product": (
+        PURPOSES, "    analyst_cap", '    product_caps: {visits: {rho: "0.1", delta: "0.000001"}}\n    analyst_cap',
+        "no contract describes product `visits`",
+    ),
     # roles
     "an unknown company": (ROLES, "company: kai-media", "company: kai-moon", "`kai-moon` is not registered"),
     "an unknown role": (ROLES, "roles: [analyst]", "roles: [root]", "`root` is not known"),
@@ -201,6 +271,10 @@ ELSEWHERE = {
         "a clause that nobody states",
     ),
     *("stops without a sentence", "a grant backwards", "a control that proves nothing"),
+    *("half a bound", "a profile without units", "a profile of nothing", "windows of a time that may lack"),
+    *("windows without a range", "windows without end", "windows whose time is not seen", "windows without a cap"),
+    *("a pre-aggregate without keys", "a pre-aggregate beside windows", "two pre-aggregates of one name"),
+    *("a product's cap above the account", "a cap of no product"),
     *("a control that is there and absent", "a clause without its purpose"),
 }
 
@@ -251,10 +325,57 @@ def test_a_product_about_people_can_not_leave_its_unit_out(folder: Folder) -> No
     assert any("names no privacy unit" in fault.message for fault in folder.faults())
 
 
-def test_a_public_table_gives_rows_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "stated",
+    [
+        ("kai.contribution", "{rows: 3}"),
+        ("kai.profile", '{units: 3, rows: {"1": 3}}'),
+        ("kai.windows", "{column: start_date, span: month}"),
+        ("kai.preAggregates", "[{name: a, keys: [campaign_type]}]"),
+    ],
+)
+def test_a_public_table_is_about_nobody_whom_statistics_could_bound(tmp_path: Path, stated: tuple[str, str]) -> None:
     folder = Folder(tmp_path / "journey", COMPLETE_JOURNEY)
-    folder.edit("campaign_descriptions.odcs.yaml", "access: [rows]", "access: [rows, statistics]")
-    assert any("gives rows alone" in fault.message for fault in folder.faults())
+    assert folder.faults() == ()
+    name, value = stated
+    end = "      - property: kai.appiStatus"
+    folder.edit("campaign_descriptions.odcs.yaml", end, f"      - property: {name}\n        value: {value}\n{end}")
+    [fault] = folder.faults()
+    assert f"a product without a privacy unit has no {name}" in fault.message
+
+
+def test_terms_are_what_was_written() -> None:
+    orders, contacts = sample().products["orders"], sample().products["campaign_contacts"]
+    assert orders.contribution == ContributionBounds(rows=8)
+    assert orders.windows == WindowRule("ordered_at", "month")
+    assert orders.profile is not None
+    assert orders.profile.rows[:2] == ((Decimal("0.75"), Decimal(1)), (Decimal("0.9"), Decimal(2)))
+    assert set(orders.profile.totals) == {"amount_yen", "quantity"}
+    assert contacts.contribution == ContributionBounds(3, 1, 3)
+    assert contacts.pre_aggregates == (
+        PreAggregateRule("contacts_by_arm", ("campaign", "arm"), ("converted", "spend_yen")),
+    )
+    assert contacts.key is contacts.column("contact_id")
+
+
+def test_a_key_of_two_columns_is_neithers(folder: Folder) -> None:
+    folder.edit(CONTACTS, "      - name: campaign\n", "      - name: campaign\n        primaryKey: true\n")
+    assert folder.load().products["campaign_contacts"].key is None
+
+
+def test_an_arrival_may_lengthen_the_windows(folder: Folder) -> None:
+    folder.edit(ORDERS, "span: month}", "span: month, arrived: came_at}")
+    column = """      - name: came_at
+        logicalType: date
+        physicalType: DATE
+        required: true
+        classification: personal
+        logicalTypeOptions: {minimum: 2025-11-01, maximum: 2026-12-24}
+"""
+    folder.edit(ORDERS, "      - name: category\n", column + "      - name: category\n")
+    view = store_plan(folder.load(), "campaign-analysis", "statistics").tables["orders"].statistics
+    assert view is not None and view.windows is not None
+    assert (view.windows.first, view.windows.last) == (date(2025, 11, 1), date(2026, 12, 24))
 
 
 def test_a_folder_without_contracts_is_a_fault(tmp_path: Path) -> None:

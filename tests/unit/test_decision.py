@@ -165,11 +165,16 @@ def test_rows_of_a_product_that_gives_statistics_alone_are_refused_with_the_way_
     assert codes(request(views=("customers",), access="statistics")) == []
 
 
-def test_a_table_about_nobody_gives_rows_and_no_statistics() -> None:
+def test_a_table_about_nobody_gives_statistics_where_its_contract_says_so() -> None:
     journey = load(COMPLETE_JOURNEY)
     asked = request(purpose=CAMPAIGN, views=("campaign_descriptions",))
     assert codes(asked, contracts=journey) == []
-    assert codes(replace(asked, access="statistics"), contracts=journey) == ["ROWS_ONLY"]
+    assert codes(replace(asked, access="statistics"), contracts=journey) == []
+    public = journey.products["campaign_descriptions"]
+    rows_alone = {CAMPAIGN: replace(public.purposes[CAMPAIGN], access=frozenset({"rows"}))}
+    products = {**journey.products, public.product: replace(public, purposes=rows_alone)}
+    closed = replace(journey, products=products)
+    assert codes(replace(asked, access="statistics"), contracts=closed) == ["ROWS_ONLY"]
 
 
 def test_a_report_reaches_statistics_alone_and_needs_no_grant() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -16,6 +17,7 @@ from kaianalytics.cli.contracts import app
 from kaianalytics.custody.drafting import Answers, Bounds, DraftColumn, Unit, draft_contract
 from kaianalytics.errors import PolicyRefused
 from kaianalytics.policy.views import store_plan
+from kaianalytics.privacy.unit import ContributionBounds
 
 COLUMNS = [
     DraftColumn("visitor", "VARCHAR", "string", True),
@@ -77,6 +79,16 @@ def test_what_nobody_classified_is_classified_the_strictest(folder: Folder) -> N
     assert text.count("nobody classified it yet") == 1
 
 
+def test_a_draft_says_the_primary_key_and_the_bound_on_rows_that_were_answered(folder: Folder) -> None:
+    answers = replace(ANSWERS, primary_key="age", rows=12)
+    folder.write("visits.odcs.yaml", draft_contract("visits", COLUMNS, answers))
+    drafted = folder.load().products["visits"]
+    assert drafted.key is drafted.column("age") and drafted.contribution == ContributionBounds(rows=12)
+    plain = draft_contract("visits", COLUMNS, ANSWERS)
+    assert "primaryKey" not in plain and "property: kai.contribution" not in plain
+    assert all(name in plain for name in ("kai.profile", "kai.windows", "kai.preAggregates"))
+
+
 def test_what_no_contract_can_describe_is_left_out_by_name() -> None:
     text = draft_contract("visits", COLUMNS, ANSWERS)
     assert '# left out: "tags"' in text and '# left out: "Bad Name"' in text
@@ -98,6 +110,9 @@ def test_the_populations_own_product_refers_to_nothing() -> None:
         Answers("t", "s", "parquet", keys={"visitor": "c"}, classifications={"visitor": "personal"}),
         Answers("t", "s", "parquet", classifications={"tags": "personal"}),
         Answers("t", "s", "parquet", bounds={"Bad Name": Bounds("0", "1")}),
+        Answers("t", "s", "parquet", primary_key="nobody"),
+        Answers("t", "s", "parquet", rows=3),
+        replace(ANSWERS, rows=0),
     ],
 )
 def test_answers_that_fit_no_column_are_refused(answers: Answers) -> None:
@@ -136,6 +151,7 @@ def test_check_shows_who_may_use_what() -> None:
     code, said = run("check", SAMPLE)
     assert code == 0
     assert "8 contracts without a fault" in said and "if granted: behavioural-advertising" in said
+    assert "orders" in said and "8 rows a month" in said and "contacts_by_arm" in said and "42,000 units" in said
     [inquiries] = [line.split() for line in said.splitlines() if line.startswith("inquiries")]
     assert inquiries == ["inquiries", "–", "–", "–"]
 
@@ -158,12 +174,14 @@ def test_check_of_an_empty_folder_fails(tmp_path: Path) -> None:
 
 def test_init_drafts_from_options_without_a_question(folder: Folder, source: Path) -> None:
     options = ("--unit", "visitor=customers", "--key", "visitor=customer", "--classify", "age=personal")
-    code, said = run("init", source, "--folder", folder.path, *options, "--bounds", "age=0:120", "--yes")
+    more = ("--bounds", "age=0:120", "--primary-key", "visitor", "--rows", 30)
+    code, said = run("init", source, "--folder", folder.path, *options, *more, "--yes")
     assert code == 0 and "grants nothing" in said
     visits = folder.load().products["visits"]
     assert (visits.unit, visits.population, visits.source) == ("visitor", "customers", "visits.parquet")
     assert visits.column("visitor").references == ("customers.customer_id",)
     assert visits.column("age").maximum == "120"
+    assert visits.column("visitor").primary_key and visits.contribution == ContributionBounds(rows=30)
 
 
 def test_init_asks_for_unit_key_classification_and_bounds(folder: Folder, source: Path) -> None:

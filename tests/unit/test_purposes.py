@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
-from support.contracts_kit import COMPLETE_JOURNEY, sample
+from support.contracts_kit import COMPLETE_JOURNEY, Folder, sample
 
 from kaianalytics.custody.contracts import load
 from kaianalytics.policy.clauses import CLAUSES, Control
@@ -41,6 +42,23 @@ def test_the_samples_caps_last_a_year_of_its_three_weekly_reports_and_leave_some
     assert all(cap.rho > year_of_one_report for cap in population.purpose_caps.values())
     assert population.analyst_cap.rho > 3 * year_of_one_report
     assert sum(cap.rho for cap in population.purpose_caps.values()) <= population.account.rho
+
+
+def test_windows_and_questions_have_caps_of_their_own_within_the_account() -> None:
+    population = sample().purposes.populations["customers"]
+    assert population.window_cap == Allowance(Decimal("0.05"), Decimal("0.000001"))
+    assert population.question_delta == Decimal("0.00000001") < population.account.delta
+    households = load(COMPLETE_JOURNEY).purposes.populations["households"]
+    assert households.window_cap is None and households.question_delta == Decimal("0.00000001")
+
+
+def test_a_product_may_have_a_cap_and_needs_none(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "contracts")
+    assert folder.load().purposes.populations["customers"].product_caps == {}
+    caps = '    product_caps: {sessions: {rho: "0.3", delta: "0.000001"}}\n    analyst_cap'
+    folder.edit("purposes.yaml", "    analyst_cap", caps)
+    stated = folder.load().purposes.populations["customers"].product_caps
+    assert stated == {"sessions": Allowance(Decimal("0.3"), Decimal("0.000001"))}
 
 
 def test_residents_of_the_eea_are_not_among_those_who_may_be_processed() -> None:

@@ -17,7 +17,9 @@ from kaianalytics.custody.contracts import load
 from kaianalytics.errors import PolicyRefused
 from kaianalytics.policy.contract import Column, ColumnRule, Contracts
 from kaianalytics.policy.rules import Bands, first_day, generalisation, keys_after, type_after
-from kaianalytics.policy.views import StorePlan, slice_digest, store_plan, view_sql
+from kaianalytics.policy.secure_views import view_sql, views_sql
+from kaianalytics.policy.views import StorePlan, slice_digest, store_plan
+from kaianalytics.privacy.unit import ContributionBounds, PreAggregate, StatisticsView, Windows
 
 IMPROVE, ADS, CAMPAIGN = "service-improvement", "ad-targeting", "campaign-analysis"
 
@@ -89,10 +91,68 @@ def test_the_unit_is_never_missing_in_a_store_although_the_source_may_miss_it() 
 
 def test_only_a_statistics_store_can_be_asked_statistics() -> None:
     assert store_plan(sample(), IMPROVE, "rows").tables["sessions"].statistics is None
-    view = store_plan(sample(), IMPROVE, "statistics").tables["sessions"].statistics
+    view = view_of("sessions", IMPROVE)
+    assert view.unit is not None
+    assert (view.unit.column, view.unit.population, view.unit.key) == ("customer_id", "customers", "kai_unit")
+    assert (view.contribution, view.rank) == (ContributionBounds(rows=60), "kai_rank")
+
+
+def view_of(product: str, purpose: str, contracts: Contracts | None = None) -> StatisticsView:
+    view = store_plan(contracts or sample(), purpose, "statistics").tables[product].statistics
     assert view is not None
-    assert (view.unit.column, view.unit.population) == ("customer_id", "customers")
-    assert (view.contribution.groups, view.contribution.rows_per_group) == (6, 2)
+    return view
+
+
+def test_a_profile_tells_of_columns_that_the_purpose_can_add_up() -> None:
+    for purpose, columns in ((IMPROVE, {"pages", "seconds"}), (ADS, set())):
+        profile = view_of("sessions", purpose).profile
+        assert profile is not None and (profile.units, set(profile.totals)) == (42_000, columns)
+    assert view_of("customers", ADS).profile is None
+
+
+def test_windows_reach_from_the_first_declared_day_to_the_last() -> None:
+    for purpose in (IMPROVE, CAMPAIGN):
+        windows = view_of("orders", purpose).windows
+        assert windows == Windows("ordered_at", "month", date(2025, 11, 1), date(2026, 10, 31), "kai_window")
+    assert view_of("sessions", IMPROVE).windows is None
+
+
+def test_pre_aggregates_are_those_whose_columns_the_purpose_sees(tmp_path: Path) -> None:
+    made = PreAggregate("kai_pre_contacts_by_arm", ("campaign", "arm"), ("converted", "spend_yen"))
+    assert view_of("campaign_contacts", CAMPAIGN).pre_aggregates == (made,)
+    folder = Folder(tmp_path / "contracts")
+    stated = "      - property: kai.preAggregates\n        value: [{name: by_device, keys: [device], sums: [pages]}]\n"
+    folder.edit("sessions.odcs.yaml", "      - property: kai.appiStatus", f"{stated}      - property: kai.appiStatus")
+    contracts = folder.load()
+    assert [each.table for each in view_of("sessions", IMPROVE, contracts).pre_aggregates] == ["kai_pre_by_device"]
+    assert view_of("sessions", ADS, contracts).pre_aggregates == ()  # it does not see pages
+
+
+def test_the_primary_key_is_unique_and_references_lead_where_the_purpose_has_both_ends() -> None:
+    customers, sessions = view_of("customers", IMPROVE).columns, view_of("sessions", IMPROVE).columns
+    assert [name for name, column in customers.items() if column.unique] == ["customer_id"]
+    assert [name for name, column in sessions.items() if column.unique] == ["session_id"]
+    assert sessions["customer_id"].references == ("customers.customer_id",)
+    assert sessions["customer_id"].identifier and sessions["session_id"].references == ()
+    journey = load(COMPLETE_JOURNEY)
+    contacts = view_of("campaign_contacts", CAMPAIGN, journey).columns
+    assert contacts["campaign_id"].references == ("campaign_descriptions.campaign_id",)
+    assert not any(column.unique for column in contacts.values())
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("access: [rows, statistics]", "access: [rows]"),
+        ("value: {campaign-analysis: keep}", "value: {campaign-analysis: drop}"),
+        ("value: {campaign-analysis: keep}", "value: {campaign-analysis: mask}"),
+    ],
+)
+def test_a_reference_to_what_the_purpose_does_not_see_so_is_none(tmp_path: Path, old: str, new: str) -> None:
+    folder = Folder(tmp_path / "journey", COMPLETE_JOURNEY)
+    folder.edit("campaign_descriptions.odcs.yaml", old, new)
+    contacts = view_of("campaign_contacts", CAMPAIGN, folder.load())
+    assert contacts.columns["campaign_id"].references == ()
 
 
 def test_identifiers_have_neither_keys_nor_bounds() -> None:
@@ -143,11 +203,22 @@ def test_a_number_without_a_step_can_not_be_summed(tmp_path: Path) -> None:
     assert view is not None and view.columns["cost_yen"].bounds is None
 
 
-def test_a_public_table_comes_with_rows_and_without_statistics() -> None:
+def test_a_public_table_is_there_to_be_joined_and_has_nobody_to_bound() -> None:
     contracts = load(COMPLETE_JOURNEY)
-    assert "campaign_descriptions" not in store_plan(contracts, CAMPAIGN, "statistics").tables
-    table = store_plan(contracts, CAMPAIGN, "rows").tables["campaign_descriptions"]
-    assert (table.unit, table.population, table.statistics) == (None, None, None)
+    rows = store_plan(contracts, CAMPAIGN, "rows").tables["campaign_descriptions"]
+    assert (rows.unit, rows.population, rows.statistics, rows.hidden) == (None, None, None, ())
+    view = view_of("campaign_descriptions", CAMPAIGN, contracts)
+    assert (view.unit, view.contribution, view.rank) == (None, None, "")
+    assert view.columns["campaign_id"].unique
+    kinds = view.columns["campaign_type"].domain
+    assert kinds is not None and kinds.values == ("Type A", "Type B", "Type C")
+    assert store_plan(contracts, CAMPAIGN, "statistics").tables["campaign_descriptions"].hidden == ()
+
+
+def test_units_rows_and_windows_are_numbered_in_statistics_stores_alone() -> None:
+    for access, hidden in (("rows", ()), ("statistics", ("kai_unit", "kai_window", "kai_rank"))):
+        table = store_plan(sample(), CAMPAIGN, access).tables["orders"]
+        assert (table.hidden, table.rows_bound) == (hidden, 8 if hidden else None)
 
 
 # --- rules
@@ -236,6 +307,9 @@ def test_date_keys_are_what_duckdb_truncates_to(part: Any) -> None:
 # --- the views
 
 
+SESSIONS = view_sql(store_plan(sample(), IMPROVE, "rows").tables["sessions"])
+
+
 @pytest.fixture
 def worker(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A worker's catalog over a store of the sample's sessions and a table about nobody."""
@@ -250,9 +324,9 @@ def worker(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         build.execute("INSERT INTO campaign_descriptions VALUES (1, 'Type A', DATE '2017-01-01', NULL)")
     with duckdb.connect() as con:
         con.execute(f"ATTACH '{store}' AS store (READ_ONLY)")
-        con.execute("CREATE TABLE kai_stops (unit VARCHAR)")
-        con.execute(view_sql(store_plan(sample(), IMPROVE, "rows").tables["sessions"]))
-        con.execute(view_sql(store_plan(load(COMPLETE_JOURNEY), CAMPAIGN, "rows").tables["campaign_descriptions"]))
+        con.execute("CREATE TABLE kai_stops (unit VARCHAR, kai_unit UBIGINT)")
+        con.execute(SESSIONS.open)
+        con.execute(view_sql(store_plan(load(COMPLETE_JOURNEY), CAMPAIGN, "rows").tables["campaign_descriptions"]).open)
         yield con
 
 
@@ -264,15 +338,35 @@ def test_a_view_shows_the_plans_columns(worker: duckdb.DuckDBPyConnection) -> No
 
 def test_a_stop_holds_at_once(worker: duckdb.DuckDBPyConnection) -> None:
     assert worker.execute("SELECT count(*) FROM sessions").fetchall() == [(9,)]
-    worker.execute("INSERT INTO kai_stops VALUES ('u1')")
+    assert worker.execute(SESSIONS.held).fetchall() == [(False,)]
+    worker.execute("INSERT INTO kai_stops VALUES ('u1', 1)")
+    assert worker.execute(SESSIONS.held).fetchall() == [(True,)]
+    worker.execute(SESSIONS.stopping)
     assert worker.execute("SELECT DISTINCT customer_id FROM sessions ORDER BY ALL").fetchall() == [("u0",), ("u2",)]
 
 
 def test_a_stop_holds_whatever_an_analyst_calls_kai_stops(worker: duckdb.DuckDBPyConnection) -> None:
-    worker.execute("INSERT INTO kai_stops VALUES ('u1')")
+    worker.execute("INSERT INTO kai_stops VALUES ('u1', 1)")
+    worker.execute(SESSIONS.stopping)
     hidden = worker.execute("WITH kai_stops AS (SELECT 'x' AS unit) SELECT count(*) FROM sessions").fetchall()
     worker.execute("CREATE SCHEMA other; CREATE TABLE other.kai_stops (unit VARCHAR); SET search_path = 'other,main'")
     assert hidden == worker.execute("SELECT count(*) FROM sessions").fetchall() == [(6,)]
+
+
+def test_hidden_columns_are_in_statistics_views_alone_and_the_unit_is_its_number() -> None:
+    views = {
+        access: " ".join(views_sql(store_plan(sample(), CAMPAIGN, access))[0]) for access in ("rows", "statistics")
+    }
+    assert "kai_unit" not in views["rows"] and "kai_rank" not in views["rows"]
+    assert '"t"."kai_unit" AS "customer_id"' in views["statistics"] and '"t"."kai_rank"' in views["statistics"]
+    assert '"s"."kai_unit" = "t"."kai_unit"' in views["statistics"]
+
+
+def test_a_pre_aggregate_is_a_view_with_stops_of_its_own() -> None:
+    contacts, made = views_sql(store_plan(sample(), CAMPAIGN, "statistics"))[:2]
+    assert made.open.startswith('CREATE OR REPLACE SECURE VIEW "kai_pre_contacts_by_arm" AS SELECT')
+    for view in (contacts, made):
+        assert "kai_stops" in view.stopping and "kai_stops" not in view.open and view.open.endswith("WHERE TRUE")
 
 
 def test_a_secure_view_gives_no_statistics_of_its_base_table(worker: duckdb.DuckDBPyConnection) -> None:
@@ -288,7 +382,7 @@ def test_a_secure_view_gives_no_statistics_of_its_base_table(worker: duckdb.Duck
 def test_names_are_quoted_so_that_a_keyword_stays_a_name() -> None:
     table = store_plan(sample(), IMPROVE, "rows").tables["sessions"]
     odd = replace(table, product="order", columns=tuple(replace(each, name="group") for each in table.columns[:1]))
-    assert view_sql(odd).startswith('CREATE SECURE VIEW "order" AS SELECT "t"."group"')
+    assert view_sql(odd).open.startswith('CREATE OR REPLACE SECURE VIEW "order" AS SELECT "t"."group" AS "group"')
 
 
 # --- the slice that an approval is bound to
@@ -297,7 +391,16 @@ def test_names_are_quoted_so_that_a_keyword_stays_a_name() -> None:
 CHANGES = {
     "a coarser rule": ("sessions.odcs.yaml", "{generalise: week}", "{generalise: month}", {IMPROVE}),
     "one purpose's rule": ("sessions.odcs.yaml", "{generalise: month}", "{generalise: year}", {ADS}),
-    "the contribution": ("sessions.odcs.yaml", "groups: 6", "groups: 7", {IMPROVE, ADS}),
+    "the contribution": ("sessions.odcs.yaml", "rows: 60", "rows: 70", {IMPROVE, ADS}),
+    "the profile": ("sessions.odcs.yaml", "units: 42000", "units: 43000", {IMPROVE, ADS}),
+    "a total that one purpose sees": ("sessions.odcs.yaml", 'pages: {"0.25": 9', 'pages: {"0.25": 8', {IMPROVE}),
+    "the windows": ("orders.odcs.yaml", "span: month", "span: quarter", {IMPROVE, CAMPAIGN}),
+    "a pre-aggregate": ("campaign_contacts.odcs.yaml", "keys: [campaign, arm]", "keys: [arm]", {CAMPAIGN}),
+    "the primary key": ("orders.odcs.yaml", "primaryKey: true", "primaryKey: false", {IMPROVE, CAMPAIGN}),
+    "what a question spends of delta": (
+        "purposes.yaml", 'question_delta: "0.00000001"', 'question_delta: "0.00000002"', {IMPROVE, ADS, CAMPAIGN},
+    ),
+    "a window's cap": ("purposes.yaml", 'window_cap: {rho: "0.05"', 'window_cap: {rho: "0.06"', set()),
     "the basis": ("sessions.odcs.yaml", "notified", "prior-consent(service-improvement)", {IMPROVE}),
     "the retention": ("sessions.odcs.yaml", "value: 400", "value: 300", {IMPROVE, ADS}),
     "a bound": ("ad_impressions.odcs.yaml", "maximum: 10", "maximum: 20", {ADS}),
@@ -305,11 +408,11 @@ CHANGES = {
     "the policy's version": ("privacy_policy.yaml", '"2022-04-01"', '"2026-04-01"', {IMPROVE, ADS, CAMPAIGN}),
     "the purpose's clause": ("privacy_policy.yaml", "To run campaigns", "To plan campaigns", {CAMPAIGN}),
     "words for people": ("sessions.odcs.yaml", "description: The session.", "description: A session.", set()),
-    "a contract's version": ("sessions.odcs.yaml", "version: 1.0.0", "version: 1.0.1", set()),
+    "a contract's version": ("sessions.odcs.yaml", "version: 1.1.0", "version: 1.1.1", set()),
     "a budget": ("purposes.yaml", 'account: {rho: "1.2"', 'account: {rho: "1.3"', set()),
     "who may ask": ("roles.yaml", "expires: 2027-12-31", "expires: 2028-12-31", set()),
     "a product in no store": ("inquiries.odcs.yaml", "value: mail", "value: letter", set()),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("change", CHANGES)
