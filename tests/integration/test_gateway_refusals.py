@@ -5,11 +5,12 @@ The plan's door refuses the same, with the same code: nobody learns the price of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.real_world import Asker, Gateway, refusal
+from support.real_world import AS_OF, Asker, Gateway, World, refusal
 
 from kaianalytics.protocol import API
 
@@ -116,7 +117,6 @@ QUESTIONS = {
         f"SELECT COUNT(*) FROM {'(SELECT * FROM ' * 55} sessions {')' * 55}",
         "SUBQUERY_TOO_DEEP",
     ),
-    "keys that nobody declared": ("SELECT seconds, COUNT(*) FROM sessions GROUP BY seconds", "KEYS_NEED_DELTA"),
     "an extreme": ("SELECT MIN(pages) FROM sessions", "AGGREGATE_UNSUPPORTED"),
     "no view": ("SELECT COUNT(*)", "NO_VIEW"),
     "a view of another purpose": ("SELECT COUNT(*) FROM ad_impressions", "NOT_FOR_PURPOSE"),
@@ -165,3 +165,33 @@ def test_tables_that_are_large_odd_or_hide_a_view(gateway: Gateway, asker: Asker
 def test_a_table_of_ones_own_is_no_way_to_ask_of_nobody(gateway: Gateway, asker: Asker) -> None:
     tables = {"t": {"a": ["x"]}}
     assert refused(gateway, asker, {"sql": "SELECT COUNT(*) AS n FROM t", "tables": tables, **PRICED}) == "NO_VIEW"
+
+
+# δ is the contract's
+
+
+def test_unknown_keys_without_a_delta_are_refused(world: World) -> None:
+    world.edit("purposes.yaml", 'question_delta: "0.00000001"', "# no question_delta")
+    world.kai("build", "--as-of", AS_OF)
+    with world.gateway() as gateway:
+        body = {"sql": "SELECT seconds // 600 AS tens, COUNT(*) AS n FROM sessions GROUP BY 1", "rho": "0.01"}
+        assert refused(gateway, gateway.session(), body) == "KEYS_NEED_DELTA"
+
+
+def test_a_delta_past_all_reason_is_a_fault_of_the_contract_with_its_line(world: World) -> None:
+    world.edit("purposes.yaml", 'question_delta: "0.00000001"', 'question_delta: "0.5"')
+    checked = world.type("contracts", "check", world.contracts)
+    assert (checked.code, built := world.type("build", "--as-of", AS_OF).code) == (1, 2), built
+    assert re.search(r"purposes\.yaml:\d+: .*δ", checked.said)
+
+
+def test_a_delta_that_is_spent_refuses_and_what_costs_none_goes_on(world: World) -> None:
+    cap = 'service-improvement: {rho: "0.4", delta: '
+    world.edit("purposes.yaml", f'{cap}"0.000001"}}', f'{cap}"0.00000001"}}')
+    world.kai("build", "--as-of", AS_OF)
+    with world.gateway() as gateway:
+        asker = gateway.session()
+        asker.stats("SELECT seconds // 600 AS tens, COUNT(*) AS n FROM sessions GROUP BY 1", "0.01")
+        over = asker.refused("SELECT seconds // 300 AS fives, COUNT(*) AS n FROM sessions GROUP BY 1", "0.01")
+        assert over.code == "PURPOSE_CAP" and "δ" in over.message
+        assert asker.stats(COUNT, "0.001")["charged"]
