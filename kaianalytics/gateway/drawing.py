@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from kaianalytics.errors import RecordsFault
@@ -25,7 +26,9 @@ class Drawn:
 
     def to_bytes(self) -> bytes:
         """The record of it."""
-        written = {"cells": to_json(self.noisy.cells), "vectors": self.noisy.vectors, "profile": to_json(self.profile)}
+        # JSON has all keys but days; the walk over every value that `to_json` takes is for those alone
+        cells = [[to_json(key) if isinstance(key, date) else key for key in cell] for cell in self.noisy.cells]
+        written = {"cells": cells, "vectors": self.noisy.vectors, "profile": to_json(self.profile)}
         return json.dumps(written, ensure_ascii=False, separators=(",", ":")).encode()
 
     @classmethod
