@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -101,6 +102,8 @@ def test_fetch_gives_python_values_and_whole_decimals_as_integers(worker: Sessio
     assert type(row[0][0]) is int
     assert [str(cell) for cell in row[0][2:]] == ["2026-11-01", "None", "x", "499500.00"]
     assert worker.fetch("SELECT pages FROM sessions WHERE false", 20) == []
+    days = "SELECT * FROM (VALUES (DATE '0001-01-01'), (NULL), (DATE '9999-12-31')) AS t(day)"
+    assert worker.fetch(days, 20) == [(date.min,), (None,), (date.max,)]
 
 
 @pytest.mark.parametrize(
