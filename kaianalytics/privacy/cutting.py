@@ -2,7 +2,7 @@
 
 Laws: what is cut, and how, depends on one unit's own rows alone; a unit that `heavy` does not find is within the bound,
 for it is tested by a sum of sizes, which is never less than the norm; choosing among rows or cells goes by a hash of
-what they hold, and what a hash can't tell apart is told apart by the contents, or is the same.
+what they hold, and what a hash can't tell apart is told apart by the contents; rows that hold the same are the same.
 """
 
 from __future__ import annotations
@@ -61,10 +61,13 @@ def _over(totals: Totals, part: Part) -> str:
 
 
 def _cut_rows(totals: Totals) -> str:
-    contents = totals.rows.contents
-    order = listed([hashed([*totals.units, *contents])], contents)
-    place = f"ROW_NUMBER() OVER (PARTITION BY {listed(totals.units)} ORDER BY {order}) AS place"
-    ranked = f"SELECT *, {place} FROM {_HEAVY_ROWS}{f' WHERE {totals.test}' if totals.test else ''}"
+    units, contents = totals.units, totals.rows.contents
+    # Rows that hold the same are numbered, so that they are spread among the others and not taken in a row.
+    alike = f"ROW_NUMBER() OVER (PARTITION BY {listed(units, contents)}) AS alike"
+    order = listed([hashed([*units, *contents, "alike"])], contents, ["alike"])
+    place = f"ROW_NUMBER() OVER (PARTITION BY {listed(units)} ORDER BY {order}) AS place"
+    told = f"SELECT *, {alike} FROM {_HEAVY_ROWS}{f' WHERE {totals.test}' if totals.test else ''}"
+    ranked = f"SELECT *, {place} FROM ({told}) AS a"
     kept = f"(SELECT * FROM ({ranked}) AS n WHERE place <= {totals.bounding.form.rows}) AS q"
     values = named(totals.of(part) for part in totals.parts)
     return f"SELECT {listed(totals.keys, values)} FROM {kept}{grouped(totals.keys)}"

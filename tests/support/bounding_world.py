@@ -16,9 +16,18 @@ from decimal import Decimal
 from typing import Any
 
 import duckdb
+from hypothesis import assume, event
 from hypothesis import strategies as st
-from support.privacy_kit import Row
+from support.privacy_kit import Row, parsed
 
+from kaianalytics.errors import QueryUnsupported
+from kaianalytics.privacy.asked import BoundsAsked
+from kaianalytics.privacy.assembling import assemble
+from kaianalytics.privacy.bounding import compile_query
+from kaianalytics.privacy.choosing import Facts, choose
+from kaianalytics.privacy.forms import Bounding
+from kaianalytics.privacy.lowering import lower
+from kaianalytics.privacy.plan import Exact, Plan
 from kaianalytics.privacy.query import Relation
 from kaianalytics.privacy.unit import (
     ContributionBounds,
@@ -84,7 +93,11 @@ visits = st.fixed_dictionaries(
 people = st.fixed_dictionaries(
     {"who": st.sampled_from([*WHO]), "kind": st.sampled_from(["x", "y", None]), "age": st.integers(0, 120)}
 )
-SHOPS: list[Row] = [{"shop": "s1", "region": "north"}, {"shop": "s2", "region": None}, {"shop": "s3", "region": "south"}]
+SHOPS: list[Row] = [
+    {"shop": "s1", "region": "north"},
+    {"shop": "s2", "region": None},
+    {"shop": "s3", "region": "south"},
+]
 
 Tables = dict[str, list[Row]]
 
@@ -125,8 +138,11 @@ class World:
 
     def rows(self, relations: Sequence[Relation]) -> list[list[Row]]:
         """The rows of relations, by name or their own."""
-        own = [None if r.rows is None else [dict(zip(r.view.columns, row, strict=True)) for row in r.rows] for r in relations]
-        return [self.tables[r.view.name] if rows is None else rows for r, rows in zip(relations, own, strict=True)]
+        return [self.tables[r.view.name] if r.rows is None else _own_rows(r) for r in relations]
+
+
+def _own_rows(relation: Relation) -> list[Row]:
+    return [dict(zip(relation.view.columns, row, strict=True)) for row in relation.rows or ()]
 
 
 def stored(view: StatisticsView, rows: list[Row]) -> list[Row]:
@@ -307,3 +323,24 @@ asked_bounds = st.one_of(
     st.builds(lambda g, q: {"groups": g, "rows_per_group": q}, st.integers(1, 4), st.integers(1, 3)),
     st.builds(lambda n: {"norm": n}, st.sampled_from(["0.7", 1, "1.5", 2, 3])),
 )
+
+
+# --- answers
+
+
+def compiled(world: World, question: str, asked: Mapping[str, Any] | None = None) -> tuple[Plan, Bounding]:
+    """The plan of a question, and the form that it rests on; discarded where the question can't be answered."""
+    bounds = BoundsAsked.of(asked)
+    try:
+        plan = compile_query(lower(parsed(question), world.views), bounds)
+    except QueryUnsupported as refusal:
+        event(f"refused {refusal.code}")
+        assume(False)
+        raise
+    cells = None if plan.cells is None else len(plan.cells)
+    return plan, choose(Facts(plan.query, cells, bounds, None, None))
+
+
+def exact_of(engine: duckdb.DuckDBPyConnection, plan: Plan) -> Exact:
+    """The exact figures, as the engine gives them."""
+    return assemble(plan, [engine.execute(statement.sql).fetchall() for statement in plan.statements])

@@ -84,7 +84,7 @@ def bounded(bounding: Bounding, rows: list[Counted]) -> Unit:
     if bounding.way == "direct":
         return _added(bounding, rows)
     if form.kind == "rows":
-        return _added(bounding, sorted(rows, key=_order)[: form.rows])
+        return _added(bounding, _first(rows, [row.contents for row in rows], form.rows))
     if form.kind == "groups":
         cells = sorted({row.cell for row in rows}, key=lambda cell: (_hash(rows[0], cell), _last_none(cell)))
         kept = cells[: form.groups]
@@ -137,8 +137,14 @@ def _share(steps: int, most: int, count: int) -> int:
     return math.trunc(float(steps) * (most * SAFE / count))
 
 
-def _order(row: Counted) -> tuple[Any, ...]:
-    return _hash(row, row.contents), _last_none(row.contents)
+def _first(rows: Sequence[Counted], contents: Sequence[tuple[Any, ...]], most: int | None) -> list[Counted]:
+    """The first rows in the order of a hash of what they hold; those that hold the same are numbered."""
+    seen: dict[tuple[Any, ...], int] = defaultdict(int)
+    ranked = []
+    for row, held in zip(rows, contents, strict=True):
+        seen[held] += 1
+        ranked.append((_hash(row, (*held, seen[held])), _last_none((*held, seen[held])), row))
+    return [row for *_, row in sorted(ranked, key=lambda one: one[:2])[:most]]
 
 
 def _hash(row: Counted, contents: Sequence[Any]) -> str:
@@ -153,7 +159,9 @@ def _last_none(values: Sequence[Any]) -> list[tuple[bool, Any]]:
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return value.isoformat(**({"sep": " "} if hasattr(value, "hour") else {})) if isinstance(value, date) else str(value)
+    return (
+        value.isoformat(**({"sep": " "} if hasattr(value, "hour") else {})) if isinstance(value, date) else str(value)
+    )
 
 
 # --- parts with several numbers per cell: each number is a cell of its own, but for what limits it
@@ -176,9 +184,7 @@ def reference_items(bounding: Bounding, part: Part, rows: Iterable[Counted], cel
 def _unit_items(bounding: Bounding, part: Part, rows: list[Counted]) -> dict[Cell, int]:
     form, place = bounding.form, part.measure
     if bounding.way != "direct" and form.kind == "rows":
-        seen = [(row, (*row.cell, row.adds[place])) for row in rows]
-        seen.sort(key=lambda pair: (_hash(pair[0], pair[1]), _last_none(pair[1])))
-        rows = [row for row, _ in seen[: form.rows]]
+        rows = _first(rows, [(*row.cell, row.adds[place]) for row in rows], form.rows)
     if bounding.way != "direct" and form.kind == "groups":
         chosen = sorted({row.cell for row in rows}, key=lambda cell: (_hash(rows[0], cell), _last_none(cell)))
         rows = [row for row in rows if row.cell in chosen[: form.groups]]
@@ -223,8 +229,10 @@ def _meet(source: Source, place: int, row: Joined) -> bool:
         earlier, view = row[other], relation.view
         if own.unit and view.unit and (earlier is None or earlier[view.unit.column] != row[place][own.unit.column]):
             return False
-        if own.windows and view.windows and (
-            earlier is None or earlier[view.windows.stored] != row[place][own.windows.stored]
+        if (
+            own.windows
+            and view.windows
+            and (earlier is None or earlier[view.windows.stored] != row[place][own.windows.stored])
         ):
             return False
     fits = all(one is not None and one == two for one, two in pairs)
@@ -312,7 +320,9 @@ def number(part: Part, query: StatisticsQuery, value: Any) -> int | None:
     low, high = float(measure.bounds.lower), float(measure.bounds.upper)
     near = min(max(float(value), low), high)
     if part.kind == "tree":
-        share = (near - low) * float(part.tree.leaves / (Fraction(measure.bounds.upper) - Fraction(measure.bounds.lower)))
+        share = (near - low) * float(
+            part.tree.leaves / (Fraction(measure.bounds.upper) - Fraction(measure.bounds.lower))
+        )
         return min(math.floor(share), part.tree.leaves - 1)
     if isinstance(value, int) and part.grid == 1 and not part.offset:
         return max(part.low, min(part.high, int(value)))
