@@ -94,7 +94,8 @@ def test_no_token_opens_nothing_but_the_health_door(doors: Doors) -> None:
     assert doors.ask("GET", f"{API}/health", None).json()["status"] == "ok"
     assert ask_sql(doors, None, 401) == "TOKEN_MISSING"
     for method, path in (
-        ("POST", "/sessions"), ("POST", "/statistics"), ("GET", "/datasets"), ("GET", "/budget"),
+        ("POST", "/sessions"), ("POST", "/statistics"), ("POST", "/statistics/plan"), ("GET", "/releases"),
+        ("GET", "/datasets"), ("GET", "/budget"),
         ("POST", "/submissions"), ("GET", "/reviews"), ("GET", "/reviews/1"), ("POST", "/reviews/1/decision"),
         ("POST", "/runs"), ("POST", "/runs/1/finish"),
     ):  # fmt: skip
@@ -171,10 +172,10 @@ def test_what_is_no_request_is_refused_by_name(doors: Doors, session: Asker) -> 
     assert sent(b'{"sql": "\\ud800"}') == "NOT_JSON"  # half a surrogate pair can't be written anywhere
     for content in (b"{}", b'{"sql": 1}', b'{"sql": null}', b'{"sql": ["SELECT 1"]}'):
         assert sent(content) == "FIELD_MISSING", content
-    assert doors.refused("POST", f"{API}/statistics", session.token, 422, json={"sql": SMALL}) == "FIELD_MISSING"
-    for rho in ("", "0", "-1", "NaN", "Infinity", "a lot", "0x1"):
-        body = {"sql": SMALL, "rho": rho}
-        assert doors.refused("POST", f"{API}/statistics", session.token, 422, json=body) == "RHO", rho
+    for door in ("statistics", "statistics/plan"):
+        for body in ({"rho": "1"}, {"rho": "1", "sql": 1}):
+            assert doors.refused("POST", f"{API}/{door}", session.token, 422, json=body) == "FIELD_MISSING"
+        assert doors.refused("POST", f"{API}/{door}", session.token, 422, json={"sql": SMALL}) == "PRICE_MISSING"
 
 
 def test_paths_and_numbers_that_are_none_are_refused_in_the_same_shape(doors: Doors, aiko: str) -> None:
