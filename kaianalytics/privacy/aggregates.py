@@ -77,10 +77,10 @@ class Worth:
 class Aggregates:
     """The measures of one question, gathered from the aggregates that it names."""
 
-    def __init__(self, scope: Scope, where: Expression | None) -> None:
+    def __init__(self, scope: Scope, domains: Domains) -> None:
         self.measures: list[Measure] = []
         self._scope = scope
-        self._domains = Domains(scope.relations, where)
+        self._domains = domains
 
     def of(self, node: Node) -> tuple[Worth, ...]:
         """What one call is worth: one value, or several for a histogram, a top list or a list of quantiles."""

@@ -10,15 +10,28 @@ from __future__ import annotations
 
 import math
 import operator
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
 from kaianalytics.privacy.expression import Call, ColumnOf, Expression, Literal
-from kaianalytics.privacy.signatures import ARITHMETIC, common_type, shift_range
+from kaianalytics.privacy.signatures import ARITHMETIC, common_type
 from kaianalytics.privacy.unit import ColumnType
+from kaianalytics.privacy.words_and_dates import (
+    date_add,
+    date_diff,
+    date_part,
+    date_trunc,
+    left,
+    like,
+    lower,
+    right,
+    substr,
+    timed,
+    trim,
+    upper,
+)
 
 Value = str | int | float | bool | date | datetime | None
 ValueOf = Callable[[ColumnOf], Value]
@@ -33,7 +46,7 @@ def evaluate(expression: Expression, value_of: ValueOf) -> Value:
             return float(value) if isinstance(value, Decimal) else value
         case ColumnOf():
             found = value_of(expression)
-            return found if found is None or expression.type != "number" else float(found)  # type: ignore[arg-type]  # a number column's value is a number
+            return float(found) if isinstance(found, int | Decimal) and expression.type == "number" else found
         case Call() if expression.operation in ARITHMETIC:
             return _settled(_double(expression, value_of), expression.type)
         case Call():
@@ -63,7 +76,7 @@ def _widened(expression: Expression, wanted: ColumnType | None, value_of: ValueO
     if wanted == "number":
         return _double(expression, value_of)
     value = evaluate(expression, value_of)
-    return _at(value) if wanted == "timestamp" and isinstance(value, date) else value
+    return timed(value) if wanted == "timestamp" and isinstance(value, date) else value
 
 
 def _values(arguments: Sequence[Expression], value_of: ValueOf) -> list[Any]:
@@ -211,125 +224,6 @@ def _bucket(value: float, low: float, high: float, count: float) -> int | None:
     return int(max(min(math.floor(place) if math.isfinite(place) else place, count - 1), -1)) + 1
 
 
-# --- texts
-
-
-def _lower(text: str) -> str:
-    # One letter for one letter, as DuckDB does; Python's own makes two of some.
-    return "".join("i" if letter == "İ" else letter.lower() for letter in text)
-
-
-def _upper(text: str) -> str:
-    return "".join(_SHARP.get(letter) or _one(letter.upper()) or _one(letter.title()) or letter for letter in text)
-
-
-_SHARP = {"ß": "ẞ"}
-
-
-def _one(letters: str) -> str:
-    return letters if len(letters) == 1 else ""
-
-
-def _trim(text: str) -> str:
-    blanks = "".join({letter for letter in text if unicodedata.category(letter) == "Zs"})
-    return text.strip(blanks) if blanks else text
-
-
-def _left(text: str, count: int) -> str:
-    return text[:count]
-
-
-def _right(text: str, count: int) -> str:
-    if count >= 0:
-        return text[max(len(text) - count, 0) :]
-    return text[-count:]
-
-
-def _substr(text: str, place: int, count: int | None = None) -> str:
-    # Places count from 1, or from the end if negative; what lies outside the text is counted off and not given.
-    start = place - 1 if place >= 0 else len(text) + place
-    if count is None:
-        return text[max(start, 0) :]
-    return text[max(min(start, start + count), 0) : max(start, start + count, 0)]
-
-
-def like(pattern: str, text: str) -> bool:
-    """Whether a text matches a LIKE pattern: greedy with one step back, so never longer than pattern × text."""
-    at, star, resume, here = 0, -1, 0, 0
-    while here < len(text):
-        if at < len(pattern) and pattern[at] == "%":
-            star, resume, at = at, here, at + 1
-        elif at < len(pattern) and pattern[at] in ("_", text[here]):
-            at, here = at + 1, here + 1
-        elif star >= 0:
-            at, resume = star + 1, resume + 1
-            here = resume
-        else:
-            return False
-    return not pattern[at:].strip("%")
-
-
-# --- dates
-
-
-def _at(value: date) -> datetime:
-    return value if isinstance(value, datetime) else datetime.combine(value, time())
-
-
-def _date_trunc(part: str, value: date) -> date:
-    at = _at(value)
-    floors: Mapping[str, Callable[[], datetime]] = {
-        "year": lambda: datetime(at.year, 1, 1),
-        "quarter": lambda: datetime(at.year, at.month - (at.month - 1) % 3, 1),
-        "month": lambda: datetime(at.year, at.month, 1),
-        "week": lambda: datetime(at.year, at.month, at.day) - timedelta(days=at.weekday()),
-        "day": lambda: datetime(at.year, at.month, at.day),
-        "hour": lambda: at.replace(minute=0, second=0, microsecond=0),
-        "minute": lambda: at.replace(second=0, microsecond=0),
-        "second": lambda: at.replace(microsecond=0),
-    }
-    floor = floors[part]()
-    return floor if isinstance(value, datetime) else floor.date()
-
-
-def _date_part(part: str, value: date) -> int:
-    at = _at(value)
-    parts: Mapping[str, int] = {
-        "quarter": (at.month + 2) // 3,
-        "week": at.isocalendar().week,
-        "dayofweek": at.isoweekday() % 7,
-        "isodow": at.isoweekday(),
-        "dayofyear": at.timetuple().tm_yday,
-    }
-    return parts[part] if part in parts else int(getattr(at, part))
-
-
-def _date_diff(part: str, one: date, two: date) -> int:
-    if part == "week":  # whole sevens of days, as DuckDB 2.0 counts; all other parts count the boundaries crossed
-        return int(_date_diff("day", one, two) / 7)
-    first, last = _date_trunc(part, _at(one)), _date_trunc(part, _at(two))
-    months = {"year": 12, "quarter": 3, "month": 1}.get(part)
-    if months is not None:
-        return ((last.year - first.year) * 12 + last.month - first.month) // months
-    return (_at(last) - _at(first)) // timedelta(**{f"{part}s": 1})
-
-
-def _date_add(value: date, months: int, days: int, microseconds: int) -> date | None:
-    at = _at(value)
-    first, last = shift_range(months, days, microseconds)
-    if not first <= at <= last:
-        return None
-    place = at.year * 12 + at.month - 1 + months
-    year, month = divmod(place, 12)
-    shifted = at.replace(year=year, month=month + 1, day=min(at.day, _days_in(year, month + 1)))
-    shifted += timedelta(days=days, microseconds=microseconds)
-    return shifted if isinstance(value, datetime) or microseconds else shifted.date()
-
-
-def _days_in(year: int, month: int) -> int:
-    return 31 if month == 12 else (date(year, month + 1, 1) - timedelta(days=1)).day
-
-
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
@@ -373,7 +267,7 @@ _SPECIAL: Mapping[str, Callable[[Call, ValueOf], Any]] = {
 _PLAIN: Mapping[str, Callable[..., Any]] = {
     "not": operator.not_,
     "like": lambda text, pattern: like(pattern, text),
-    "ilike": lambda text, pattern: like(_lower(pattern), _lower(text)),
+    "ilike": lambda text, pattern: like(lower(pattern), lower(text)),
     "floor": lambda value: float(math.floor(value)) if math.isfinite(value) else value,
     "ceil": lambda value: float(math.ceil(value)) if math.isfinite(value) else value,
     "round": lambda value, digits=0: value if isinstance(value, int) else _round(value, digits),
@@ -382,26 +276,26 @@ _PLAIN: Mapping[str, Callable[..., Any]] = {
     "exp": lambda value: _guarded(math.exp, value),
     "power": _power,
     "width_bucket": _bucket,
-    "lower": _lower,
-    "upper": _upper,
-    "trim": _trim,
+    "lower": lower,
+    "upper": upper,
+    "trim": trim,
     "length": len,
-    "left": _left,
-    "right": _right,
-    "substr": _substr,
+    "left": left,
+    "right": right,
+    "substr": substr,
     "starts_with": lambda text, start: text.startswith(start),
     "ends_with": lambda text, end: text.endswith(end),
     "contains": lambda text, part: part in text,
     "||": operator.add,
-    "date_trunc": _date_trunc,
-    "date_part": _date_part,
-    "date_diff": _date_diff,
-    "date_add": _date_add,
+    "date_trunc": date_trunc,
+    "date_part": date_part,
+    "date_diff": date_diff,
+    "date_add": date_add,
     "to_number": float,
     "to_integer": lambda value: _settled(float(value), "integer") if isinstance(value, float) else int(value),
     "to_text": _text,
     "to_date": lambda value: value.date() if isinstance(value, datetime) else value,
-    "to_timestamp": _at,
+    "to_timestamp": timed,
 }
 _OF_DOUBLES = frozenset({"floor", "ceil", "sqrt", "ln", "exp", "power", "width_bucket"})
 EVALUATED = frozenset(_IN_DOUBLES) | frozenset(_SPECIAL) | frozenset(_PLAIN)

@@ -53,21 +53,17 @@ def all_of(conditions: Sequence[Expression]) -> Expression | None:
 
 
 def _plain(operation: str) -> Builder:
-    return lambda arguments: applied(operation, _typed(arguments))
+    return lambda arguments: applied(operation, arguments)
 
 
-def _typed(arguments: Arguments) -> Arguments:
-    # A lone NULL takes the type of what stands beside it.
-    types = [argument.type for argument in arguments if not (isinstance(argument, Literal) and argument.value is None)]
-    if not types:
-        return arguments
-    return tuple(_null_as(argument, types[0]) for argument in arguments)
+def _arithmetic(operation: str) -> Builder:
+    return lambda arguments: applied(operation, tuple(map(_as_number, arguments)))
 
 
-def _null_as(argument: Expression, wanted: object) -> Expression:
-    if isinstance(argument, Literal) and argument.value is None:
-        return Literal(None, wanted)  # type: ignore[arg-type]  # the type of another argument
-    return argument
+def _as_number(argument: Expression) -> Expression:
+    """A bare NULL between numbers is a number that is missing."""
+    bare = isinstance(argument, Literal) and argument.value is None and argument.type == "string"
+    return Literal(None, "number") if bare else argument
 
 
 def _meeting(operation: str) -> Builder:
@@ -102,7 +98,7 @@ def _with_part(operation: str) -> Builder:
 
 def _time(argument: Expression) -> Expression:
     """A text in the place of a date is one."""
-    if not isinstance(argument, Literal):
+    if not isinstance(argument, Literal) or argument.type != "string":
         return argument
     return literal_as(argument, "date") or literal_as(argument, "timestamp") or argument
 
@@ -112,7 +108,7 @@ def _plus(arguments: Arguments) -> Expression:
         return arguments[0]
     if len(arguments) == 2 and arguments[0].type == "date" and literal_integer(arguments[1]) is not None:
         return moved(arguments[0], (0, literal_integer(arguments[1]) or 0, 0))
-    return _plain("+")(arguments)
+    return _arithmetic("+")(arguments)
 
 
 def _minus(arguments: Arguments) -> Expression:
@@ -123,7 +119,7 @@ def _minus(arguments: Arguments) -> Expression:
             return moved(arguments[0], (0, -days, 0))
         if (other := _time(arguments[1])).type == "date":
             return applied("date_diff", (Literal("day", "string"), other, arguments[0]))
-    return _plain("-")(arguments)
+    return _arithmetic("-")(arguments)
 
 
 def moved(value: Expression, shift: tuple[int, int, int]) -> Expression:
@@ -134,17 +130,18 @@ def moved(value: Expression, shift: tuple[int, int, int]) -> Expression:
 def _joined(arguments: Arguments) -> Expression:
     if not arguments:
         return call("||")
-    return reduce(lambda one, two: applied("||", _typed((one, two))), arguments)
+    return reduce(lambda one, two: applied("||", (one, two)), arguments)
 
 
 FUNCTIONS: Mapping[str, Builder] = {
     "+": _plus,
     "-": _minus,
-    **{name: _plain(name) for name in ("*", "/", "//", "%", "abs", "floor", "ceil", "round", "sqrt", "ln", "exp")},
+    **{name: _arithmetic(name) for name in ("*", "/", "//", "%")},
+    **{name: _plain(name) for name in ("abs", "floor", "ceil", "round", "sqrt", "ln", "exp")},
     **{name: _plain(name) for name in ("lower", "upper", "trim", "length", "left", "right", "substr", "concat")},
     **{name: _plain(name) for name in ("starts_with", "ends_with", "contains", "width_bucket")},
     "@": _plain("abs"),
-    "mod": _plain("%"),
+    "mod": _arithmetic("%"),
     "ceiling": _plain("ceil"),
     **dict.fromkeys(("power", "pow", "**", "^"), _plain("power")),
     "lcase": _plain("lower"),

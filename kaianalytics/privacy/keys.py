@@ -18,7 +18,7 @@ from kaianalytics.privacy.evaluation import evaluate
 from kaianalytics.privacy.expression import Call, ColumnOf, Expression, columns_of, conjuncts
 from kaianalytics.privacy.operations import call
 from kaianalytics.privacy.plan import Cell
-from kaianalytics.privacy.query import Measure, Relation, StatisticsQuery
+from kaianalytics.privacy.query import Measure, Source, StatisticsQuery
 from kaianalytics.privacy.refusals import listed, unsupported
 from kaianalytics.privacy.signatures import PARTS, case_values, literal_integer, literal_text
 from kaianalytics.privacy.unit import ColumnType, KeyValue
@@ -35,7 +35,7 @@ Domain = tuple[KeyValue, ...]
 class Domains:
     """What is public of the columns of a question: the values that each can show, after the filter on it alone."""
 
-    relations: Sequence[Relation]
+    source: Source
     where: Expression | None = None
 
     def of(self, expression: Expression) -> Domain | None:
@@ -62,7 +62,7 @@ class Domains:
         return tuple(value for value in declared if all(_holds(part, {column: value}.__getitem__) for part in own))
 
     def _declared(self, column: ColumnOf) -> Domain | None:
-        relation = self.relations[column.relation]
+        relation = self.source.relations[column.relation]
         declared = relation.view.columns[column.name]
         if relation.rows is not None:
             place = list(relation.view.columns).index(column.name)
@@ -73,7 +73,8 @@ class Domains:
         if values is None:
             return None
         # The right side of a LEFT JOIN can be missing though its own column never is.
-        missing = (None,) if column.nullable and not declared.nullable else ()
+        optional = column.relation > 0 and self.source.joins[column.relation - 1].kind == "left"
+        missing = (None,) if optional else ()
         return tuple(dict.fromkeys((*values, *missing)))
 
     def _intrinsic(self, expression: Expression) -> Domain | None:
@@ -119,7 +120,7 @@ def cells_of(query: StatisticsQuery) -> tuple[Cell, ...] | None:
         return None
     public = list(_public(query))
     narrowed = [_narrowed(place, domain, public) for place, domain in enumerate(known)]
-    limit = MAX_CELLS // max(map(_numbers, query.measures))
+    limit = MAX_CELLS // max(1, sum(map(_numbers, query.measures)))
     if prod(map(len, narrowed)) > limit:
         raise unsupported("TOO_MANY_CELLS", limit=f"{limit:,}")
     joint = [part for part in public if len(columns_of(part)) != 1]
@@ -172,12 +173,12 @@ def _keys(values: Iterable[Any]) -> Domain | None:
 
 
 def _numbers(measure: Measure) -> int:
-    """How many numbers a measure has in a cell at the least; a tree's are counted once its shape is chosen."""
-    return max(1, len(measure.edges) - 1, len(measure.domain))
+    """How many numbers a histogram or a top list has in a cell; a tree's are counted once its shape is chosen."""
+    return max(0, len(measure.edges) - 1) + len(measure.domain)
 
 
 def _shown_keys(query: StatisticsQuery) -> str:
-    declared = [Domains(query.source.relations).of(key.expression) for key in query.keys]
+    declared = [Domains(query.source).of(key.expression) for key in query.keys]
     sentences = [listed(tuple(map(_shown, domain or ()))) for domain in declared]
     return "; ".join(sentences) or "there are none, the filter itself is never true"
 

@@ -99,7 +99,9 @@ def literal_as(literal: Literal, wanted: ColumnType) -> Literal | None:
 def met(arguments: Sequence[Expression]) -> tuple[Expression, ...]:
     """Arguments that meet in one type, each literal read as the type of the others."""
     others: list[Expression] = [argument for argument in arguments if not isinstance(argument, Literal)]
-    known = others or [argument for argument in arguments if not argument.nullable]
+    constants = [argument for argument in arguments if not argument.nullable] or list(arguments)
+    # Among constants alone, a text (and a bare NULL, which is one here) is read as what the others are.
+    known = others or [argument for argument in constants if argument.type != "string"] or constants
     wanted = common_type(tuple(known)) if known else None
     if wanted is None:
         return tuple(arguments)

@@ -181,10 +181,10 @@ class _Answer:
         self, items: Sequence[_Item], keys: tuple[Expression, ...], where: Expression | None, source: From
     ) -> None:
         self._source, self._where, self._keys = source, where, keys
-        self._aggregates = Aggregates(source.scope, where)
+        self._aggregates = Aggregates(source.scope, Domains(source.source, where))
         self._items = [tuple(self._columns(item)) for item in items]
         self._select = [column for columns in self._items for column in columns]
-        _check_select(self._select)
+        _check_select(items, self._select)
 
     def query(self, having: Node | None, modifiers: Sequence[Node]) -> StatisticsQuery:
         """The whole question."""
@@ -193,7 +193,7 @@ class _Answer:
         condition = None if having is None else _condition(after.worth(having))
         order, limit, offset = self._modified(modifiers, after)
         measures = tuple(self._aggregates.measures)
-        domains = Domains(self._source.scope.relations, self._where)
+        domains = Domains(self._source.source, self._where)
         return StatisticsQuery(
             source=self._source.source,
             where=self._where,
@@ -279,8 +279,8 @@ def _condition(worth: Worth) -> After:
     return worth.value
 
 
-def _check_select(columns: Sequence[_Column]) -> None:
-    if sum(column.key is None for column in columns) > MAX_FIGURES:
+def _check_select(items: Sequence[_Item], columns: Sequence[_Column]) -> None:
+    if sum(item.noisy for item in items) > MAX_FIGURES:
         raise unsupported("TOO_MANY_AGGREGATES", limit=str(MAX_FIGURES))
     names = {column.name.lower() for column in columns}
     if len(names) < len(columns):

@@ -183,7 +183,8 @@ def _cast(node: Node, columns: Columns, depth: int) -> Expression:
     if operation is None:
         raise unsupported("CAST_UNSUPPORTED", type=quoted(target or "a type with parameters"))
     if isinstance(value, Literal) and operation != "to_text":
-        return literal_as(value, _CAST_TYPES[operation]) or applied(operation, (value,))
+        found = literal_as(value, _CAST_TYPES[operation])
+        return found if found is not None and found.type == _CAST_TYPES[operation] else applied(operation, (value,))
     return applied(operation, (value,))
 
 

@@ -11,13 +11,7 @@ import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from kaianalytics.privacy.evaluation import EVALUATED, evaluate
-from kaianalytics.privacy.expression import ColumnOf, Expression, Literal, walk
-from kaianalytics.privacy.operations import OPERATIONS, call, interval
-from kaianalytics.privacy.unit import ColumnType
-from kaianalytics.privacy.writing import WRITTEN, sql_of
-from tests.support.expression_kit import (
+from support.expression_kit import (
     COLUMNS,
     HIGH,
     LOW,
@@ -28,6 +22,12 @@ from tests.support.expression_kit import (
     rows,
     written_column,
 )
+
+from kaianalytics.privacy.evaluation import EVALUATED, evaluate
+from kaianalytics.privacy.expression import ColumnOf, Expression, Literal, walk
+from kaianalytics.privacy.operations import OPERATIONS, call, interval
+from kaianalytics.privacy.unit import ColumnType
+from kaianalytics.privacy.writing import WRITTEN, sql_of
 
 KINDS: list[ColumnType] = ["boolean", "integer", "number", "string", "date", "timestamp"]
 UNSTABLE = {"exp", "ln", "power", "sqrt"}  # the last digits of which no two libraries promise

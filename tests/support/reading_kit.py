@@ -1,4 +1,4 @@
-"""For tests of reading statements: a small shop's views, the question that a statement asks, and expressions as text."""
+"""For tests of reading statements: a small shop's views, the question that is asked, and expressions as text."""
 
 from __future__ import annotations
 

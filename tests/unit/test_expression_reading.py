@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from support.reading_kit import asked, refused, shown
 
 from kaianalytics.privacy.operations import MAX_DEPTH
-from support.reading_kit import asked, refused, shown
 
 
 def where(condition: str) -> str:

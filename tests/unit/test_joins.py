@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from support.reading_kit import asked, refused, shown
 
 from kaianalytics.privacy.query import Join, StatisticsQuery
 from kaianalytics.privacy.sources import MAX_NESTING, MAX_RELATIONS
-from support.reading_kit import asked, refused, shown
 
 
 def source(from_clause: str) -> StatisticsQuery:

@@ -52,7 +52,9 @@ def figure(sql: str) -> Figure:
 
 
 def test_the_order_and_the_names_of_the_select_are_kept() -> None:
-    query = asked("SELECT count(*), channel AS c, sum(quantity) AS q, day, sum(amount) FROM orders GROUP BY channel, day")
+    query = asked(
+        "SELECT count(*), channel AS c, sum(quantity) AS q, day, sum(amount) FROM orders GROUP BY channel, day"
+    )
     assert columns(query) == ["count_star(): m0 count", "c: k0", "q: m1 sum", "day: k1", "sum(amount): m2 sum"]
     assert [shown(key.expression) for key in query.keys] == ["channel", "day"]
     assert query.source.view is ORDERS
@@ -218,8 +220,9 @@ def test_what_has_several_figures_is_spread_over_columns() -> None:
 
 def test_equal_measures_are_measured_once() -> None:
     query = asked(
-        "SELECT count(*), avg(amount), stddev(amount), variance(amount), median(amount), quantile_cont(amount, [0.1, 0.9]), "
-        "sum(amount), sum(amount) FILTER (WHERE gift), count(*) FILTER (WHERE gift), sum(amount) / count(*) AS ratio "
+        "SELECT count(*), avg(amount), stddev(amount), variance(amount), median(amount), "
+        "quantile_cont(amount, [0.1, 0.9]), sum(amount), "
+        "sum(amount) FILTER (WHERE gift), count(*) FILTER (WHERE gift), sum(amount) / count(*) AS ratio "
         "FROM orders HAVING count(*) > 10 ORDER BY sum(amount)"
     )
     assert [measure.kind for measure in query.measures] == ["rows", "sum", "sum", "tree", "sum", "sum", "rows"]
