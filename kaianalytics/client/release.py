@@ -18,6 +18,7 @@ import polars as pl
 
 from kaianalytics.client import caption, cells, comparing, rollup
 from kaianalytics.client.digits import number_of
+from kaianalytics.client.measures import Wanted
 from kaianalytics.client.shown import Footnote, Shown
 from kaianalytics.client.tables import html_columns, text_columns
 from kaianalytics.errors import Refused
@@ -103,20 +104,37 @@ class ReleaseTable(Shown):
         return rollup.roll_up(self, keys, figures)
 
     def difference(
-        self, a: Selected, b: Selected, *, figure: str = "", of: str = "", over: str = "", spread: str = ""
+        self,
+        a: Selected,
+        b: Selected,
+        *,
+        figure: str = "",
+        of: str = "",
+        over: str = "",
+        spread: str = "",
+        share: bool = False,
     ) -> Comparison:
         """How far the figure of cell `a` lies above that of cell `b`, with privacy noise and sampling together.
 
-        A cell is a dict of its keys, or the key's value where there is one. `of` and `over` compare the shares of two
-        figures; `spread` names the VARIANCE or STDDEV that a mean's or a sum's sampling is taken from.
+        A cell is a dict of its keys, or the key's value where there is one. `spread` names the VARIANCE or STDDEV that
+        a mean's or a sum's sampling is taken from. A share is an AVG of yes and no with `share=True`, which the engine
+        bounds as one, or two counts: `of="converted", over="contacted"`.
         """
-        return comparing.compare(self, "difference", a, b, comparing.Wanted(figure, of, over, spread))
+        return comparing.compare(self, "difference", a, b, Wanted(figure, of, over, spread, share))
 
     def ratio(
-        self, a: Selected, b: Selected, *, figure: str = "", of: str = "", over: str = "", spread: str = ""
+        self,
+        a: Selected,
+        b: Selected,
+        *,
+        figure: str = "",
+        of: str = "",
+        over: str = "",
+        spread: str = "",
+        share: bool = False,
     ) -> Comparison:
         """How many times the figure of cell `b` that of cell `a` is; arguments as for `difference`."""
-        return comparing.compare(self, "ratio", a, b, comparing.Wanted(figure, of, over, spread))
+        return comparing.compare(self, "ratio", a, b, Wanted(figure, of, over, spread, share))
 
     def chart(self, figure: str = "") -> alt.LayerChart:
         """One figure (the first, unless named) with its error bars over one key, or two with the second as colour.

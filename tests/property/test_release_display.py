@@ -15,7 +15,9 @@ from kaianalytics.client.release import ReleaseTable
 from kaianalytics.errors import Refused
 from kaianalytics.protocol import Release, ReleaseColumn
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(["<b>", "a_pm", "\n", "{x}"])
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="±"), max_size=8) | st.sampled_from(
+    ["<b>", "a_pm", "\n", "{x}"]
+)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 FIGURES = ("count", "sum", "mean", "variance", "deviation", "quantile", "top", "ratio")
 KEYS: dict[str, st.SearchStrategy[Any]] = {
@@ -72,20 +74,12 @@ def test_any_release_is_shown_and_converted_with_an_error_bar_on_every_figure(ma
     figures = [(n, column) for n, column in enumerate(made.columns) if column.role not in ("key", "top")]
     values = [row[n] for n, _ in figures for row in made.rows]
     table = repr(shown).split("± is privacy noise")[0] if figures else ""
-    own = sum(text.count("±") for text in _texts(made))
-    assert table.count("±") == sum(value is not None for value in values) + own
+    assert table.count("±") == sum(value is not None for value in values)
     frame = shown.to_polars(support=True)
     assert frame.height == len(made.rows)
     assert sum(kind == pl.Float64 and name.rstrip("_").endswith("_pm") for name, kind in frame.schema.items()) >= len(
         figures
     )
-
-
-def _texts(made: Release) -> list[str]:
-    """The texts of a release that its table shows: names, keys, values by rank."""
-    heads = [column.name for column in made.columns]
-    words = [str(v) for row in made.rows for v, c in zip(row, made.columns, strict=True) if c.role in ("key", "top")]
-    return heads + words
 
 
 @settings(max_examples=60, deadline=None)

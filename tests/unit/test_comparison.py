@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,18 +132,48 @@ def test_of_two_deviations_none_is_guessed() -> None:
         ({"of": "contacted", "over": "contacted"}, "SHARE_NEEDS_TWO"),
         ({"of": "converted", "over": "contacted", "figure": "contacted"}, "SHARE_NEEDS_TWO"),
         ({"of": "contacted", "over": "converted"}, "NOT_A_SHARE"),  # a sum is no whole
+        ({"of": "converted", "over": "contacted", "share": True}, "SHARE_NEEDS_TWO"),
+        ({"figure": "contacted", "share": True}, "NOT_A_SHARE"),
+        ({"figure": "contacted", "spread": "converted"}, "SAMPLING_UNKNOWN"),
         ({"figure": "visits"}, "NO_SUCH_FIGURE"),
     ],
 )
-def test_shares_are_named_by_two_figures(names: dict[str, str], code: str) -> None:
+def test_shares_are_named_by_two_figures(names: dict[str, Any], code: str) -> None:
     with pytest.raises(Refused) as refused:
         ARMS.difference("treatment", "holdout", **names)
     assert refused.value.code == code
 
 
+RATES = table(
+    [key("arm"), figure("rate", "mean")], [("a", 0.08), ("b", 0.06)], [None, 0.002], [(None, 4000.0), (None, 4100.0)]
+)
+
+
+def test_a_mean_of_yes_and_no_is_a_share_whose_sampling_follows_from_itself() -> None:
+    made = RATES.difference("a", "b", share=True)
+    sampling = made.by("sampling")
+    expected = 1.96 * np.sqrt(0.08 * 0.92 / 4000 + 0.06 * 0.94 / 4100)
+    assert sampling and (sampling[1] - sampling[0]) / 2 == pytest.approx(expected, rel=0.01)
+    assert "8.00%" in repr(made) and "2.0 ± 1.2 points" in made.sentence
+    with pytest.raises(Refused, match="say share=True"):
+        RATES.difference("a", "b")
+    wide = table([key("arm"), figure("pages", "mean")], [("a", 3.1), ("b", 2.0)], [None, 0.1], [(None, 40.0)] * 2)
+    with pytest.raises(Refused, match="is no share"):
+        wide.difference("a", "b", share=True)
+
+
+def test_two_figures_that_were_bounded_apart_are_called_so() -> None:
+    apart = replace(ARMS, release=replace(ARMS.release, bounds={"form": "norm"}))
+    assert "bounded each for itself" in repr(apart.difference("treatment", "holdout", of="converted", over="contacted"))
+    assert "bounded each for itself" not in repr(
+        ARMS.difference("treatment", "holdout", of="converted", over="contacted")
+    )
+    assert "bounded each for itself" not in repr(apart.difference("treatment", "holdout", figure="contacted"))
+
+
 def test_more_than_the_whole_is_no_share() -> None:
     made = table([key("d"), figure("n"), figure("pages", "sum")], [("a", 100, 300), ("b", 100, 310)], [None, 5.0, 5.0])
-    with pytest.raises(Refused, match="no part of"):
+    with pytest.raises(Refused, match="is no share"):
         made.difference("a", "b", of="pages", over="n")
 
 
@@ -216,7 +247,14 @@ def mean_round(
     return table(columns, cells, [None, 1.96 * sigma / rows, 1.96 * blur], [(None, rows, rows)] * 2)
 
 
-CASES: list[tuple[str, Draw, dict[str, str], float]] = [
+def rate_round(random: np.random.Generator, share_a: float, share_b: float, n: int, sigma: float) -> ReleaseTable:
+    """One draw of two means of yes and no; `sigma` is the noise of their sums about the middle."""
+    shares = [random.binomial(n, share) / n + random.normal(0, sigma / n) for share in (share_a, share_b)]
+    columns = [key("d"), figure("rate", "mean")]
+    return table(columns, [*zip("ab", shares, strict=True)], [None, 1.96 * sigma / n], [(None, float(n))] * 2)
+
+
+CASES: list[tuple[str, Draw, dict[str, Any], float]] = [
     ("shares", lambda random: share_round(random, 0.08, 0.06, 4000, 12.0), {"of": "hit", "over": "n"}, 0.08 - 0.06),
     (
         "small shares",
@@ -227,13 +265,14 @@ CASES: list[tuple[str, Draw, dict[str, str], float]] = [
     ("counts", lambda random: count_round(random, 900, 700, 15.0), {"figure": "n"}, 200.0),
     ("small counts", lambda random: count_round(random, 6, 3, 4.0), {"figure": "n"}, 3.0),
     ("means", lambda random: mean_round(random, 3.0, 2.5, 300, 40.0), {"figure": "m"}, 0.5),
+    ("rates", lambda random: rate_round(random, 0.08, 0.06, 4000, 8.0), {"figure": "rate", "share": True}, 0.02),
     ("means, a blurred deviation", lambda random: mean_round(random, 3.0, 2.5, 300, 40.0, 0.8), {"figure": "m"}, 0.5),
 ]
 ROUNDS = 1500
 
 
 @pytest.mark.parametrize(("draw", "names", "truth"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-def test_a_difference_covers_the_truth_as_often_as_it_says(draw: Draw, names: dict[str, str], truth: float) -> None:
+def test_a_difference_covers_the_truth_as_often_as_it_says(draw: Draw, names: dict[str, Any], truth: float) -> None:
     random, inside = np.random.default_rng(20261102), 0
     for _ in range(ROUNDS):
         interval = draw(random).difference("a", "b", **names).interval
@@ -242,7 +281,7 @@ def test_a_difference_covers_the_truth_as_often_as_it_says(draw: Draw, names: di
     assert 0.93 <= inside / ROUNDS <= 0.99
 
 
-RATIOS: list[tuple[str, Draw, dict[str, str], float]] = [
+RATIOS: list[tuple[str, Draw, dict[str, Any], float]] = [
     ("shares", lambda random: share_round(random, 0.08, 0.06, 4000, 12.0), {"of": "hit", "over": "n"}, 0.08 / 0.06),
     ("counts", lambda random: count_round(random, 900, 700, 15.0), {"figure": "n"}, 900 / 700),
     ("near zero", lambda random: count_round(random, 60, 30, 8.0), {"figure": "n"}, 2.0),
@@ -251,7 +290,7 @@ RATIOS: list[tuple[str, Draw, dict[str, str], float]] = [
 
 
 @pytest.mark.parametrize(("draw", "names", "truth"), [case[1:] for case in RATIOS], ids=[case[0] for case in RATIOS])
-def test_a_ratio_covers_the_truth_as_often_as_it_says(draw: Draw, names: dict[str, str], truth: float) -> None:
+def test_a_ratio_covers_the_truth_as_often_as_it_says(draw: Draw, names: dict[str, Any], truth: float) -> None:
     random, inside = np.random.default_rng(20261102), 0
     for _ in range(ROUNDS):
         interval = draw(random).ratio("a", "b", **names).interval
