@@ -28,17 +28,17 @@ import pytest
 import uvicorn
 from support.real_world import Asker, Gateway, World, notebook, refusal, replace_file, soon
 
-from kaianalytics.errors import BuildFault, KaiError, ReviewRefused
+from kaianalytics.errors import BuildFault, KaiError, QueryUnsupported, ReviewRefused
 from kaianalytics.gateway.guard import Guard, without_comments
 from kaianalytics.gateway.peer import PeerProtocol
 from kaianalytics.gateway.pool import WorkerPool
 from kaianalytics.gateway.process import StoreSpec
+from kaianalytics.gateway.question import Ground, Question, prepare
 from kaianalytics.gateway.serving import CurrentServing
 from kaianalytics.gateway.tokens import Session, Tokens, new_token_id, utc_now
 from kaianalytics.policy.purpose import Purpose, Purposes
 from kaianalytics.policy.reading import canonical_digest
-from kaianalytics.privacy.query import lower
-from kaianalytics.protocol import API
+from kaianalytics.protocol import API, StatisticsRequest
 from kaianalytics.publishing.cleaning import clean_html
 from kaianalytics.publishing.publish import Provenance, check_executed, render, withdraw_unrecorded
 from kaianalytics.records import revocations
@@ -266,7 +266,7 @@ def test_what_changes_between_reading_approving_running_and_publishing_voids(wor
         page = world.root / "home" / finish(gateway, run, source)["page"]
         assert answered_on in page.read_text(encoding="utf-8")
         run, _ = lease(gateway, "moving", source)
-        world.edit("sessions.odcs.yaml", "rowsPerGroup: ", "rowsPerGroup: 1")
+        world.edit("sessions.odcs.yaml", "{rows: 60}", "{rows: 59}")
         world.kai("build", "--as-of", "2026-10-30")
         assert refusal(lambda: finish(gateway, run, source)).code == "PASSPORT_VOID"
         assert refusal(lambda: lease(gateway, "moving", source)).code == "PASSPORT_VOID"
@@ -584,7 +584,7 @@ def test_stores_are_not_served_under_contracts_that_were_edited_in_place(world: 
     file.chmod(0o600)
     file.parent.chmod(0o700)
     text = file.read_text(encoding="utf-8")
-    replace_file(file, text.replace("rowsPerGroup: ", "rowsPerGroup: 1", 1))
+    replace_file(file, text.replace("{rows: 60}", "{rows: 59}", 1))
     with pytest.raises(BuildFault) as refused:
         CurrentServing(world.home.stores)()
     assert refused.value.code == "PUBLISHED_DAMAGED"
@@ -614,13 +614,67 @@ def test_no_two_different_questions_share_a_digest_and_so_a_free_answer(template
             ("SELECT COUNT(*) AS n, device", " GROUP BY device"),
         )
     ]  # fmt: skip
-    serving, guard = CurrentServing(template.home.stores)(), Guard()
+    asked, charged = {}, {}
+    for sql, question in prepared(template, questions):
+        asked[sql], charged[sql] = question.asked, question.charge.question
+    assert len(set(asked.values())) == len(asked) > 250
+    # one measurement under two names, or with its columns in another order, is the same draw; nothing else is
+    names = (("COUNT(*) AS m FROM", "COUNT(*) AS n FROM"), ("device AS service", "device"))
+    order = ("COUNT(*) AS n, device FROM", "device, COUNT(*) AS n FROM")
+    measured = {}
+    for sql in asked:
+        plain = sql
+        for name, other in (*names, order):
+            plain = plain.replace(f"SELECT {name}", f"SELECT {other}", 1)
+        measured.setdefault(plain, set()).add(charged[sql])
+    assert all(len(digests) == 1 for digests in measured.values())
+    assert len(measured) == len({digest for digests in measured.values() for digest in digests}) < len(asked)
+
+
+def prepared(world: World, questions: list[str], **asked: Any) -> Iterator[tuple[str, Question]]:
+    """The questions made ready as the gateway does, at one price, but for those without any group to answer."""
+    serving, guard = CurrentServing(world.home.stores)(), Guard()
+    session = Session("s", "aiko", os.getuid(), "service-improvement", "interactive", "k")
+    views, populations = serving.statistics_views("service-improvement"), serving.contracts.purposes.populations
+    ground = Ground(views, {}, populations, "snapshot", lambda *subject: None)
     try:
-        views = serving.statistics_views("service-improvement")
-        digests = {
-            canonical_digest(lower(guard.admit(sql, tuple(serving.contracts.products)).tree, views))
-            for sql in questions
-        }
+        for sql in questions:
+            admitted = guard.admit(sql, tuple(serving.contracts.products))
+            try:
+                question = prepare(admitted, StatisticsRequest(sql, **{"rho": "0.001", **asked}), session, ground)
+            except QueryUnsupported as refused:
+                assert refused.code == "NO_CELLS"
+                continue
+            yield sql, question
     finally:
         guard.close()
-    assert len(digests) == len(questions) > 250
+
+
+def test_another_price_bound_or_table_is_another_question_and_another_draw(template: World) -> None:
+    sql = "SELECT device, SUM(pages) AS n FROM sessions GROUP BY device"
+    variants: list[dict[str, Any]] = [
+        {},
+        {"rho": "0.0011"},
+        {"rho": None, "epsilon": "0.2"},
+        {"bounds": {"rows": 3}},
+        {"bounds": {"rows": 4}},
+        {"bounds": {"norm": "3"}},
+        {"bounds": {"values": {"pages": [0, 10]}}},
+    ]
+    made = [next(prepared(template, [sql], **changed))[1] for changed in variants]
+    assert len({question.asked for question in made}) == len(variants)
+    assert len({question.charge.question for question in made}) == len(variants)
+    [same] = [question for _, question in prepared(template, [sql], rho="0.00100")]
+    assert (same.asked, same.charge.question) == (made[0].asked, made[0].charge.question)
+
+
+def test_averaging_over_names_kernels_and_users_gives_one_draw_however_often_it_is_asked(gateway: Gateway) -> None:
+    askers = [gateway.session(user) for user in ("aiko", "kaito", "aiko")]
+    figures = set()
+    for number in range(24):
+        spaces = " " * (number % 5 + 1)
+        sql = f"SELECT{spaces}COUNT(*) AS a{number} FROM{spaces}sessions WHERE pages = 11 -- {number}"
+        answer = askers[number % 3].stats(sql, rho="0.0009")
+        assert answer["charged"] == (number == 0)
+        figures.add(json.loads(answer["release"])["rows"][0][0])
+    assert len(figures) == 1
