@@ -29,7 +29,7 @@ from kaianalytics.privacy.query import (
     StatisticsQuery,
     Views,
 )
-from kaianalytics.privacy.reading import condition_of, expression_of, not_a_value
+from kaianalytics.privacy.reading import Columns, condition_of, expression_of, not_a_value
 from kaianalytics.privacy.refusals import quoted, unsupported
 from kaianalytics.privacy.scope import Scope
 from kaianalytics.privacy.signatures import literal_integer
@@ -37,7 +37,6 @@ from kaianalytics.privacy.sources import SELECT_FIELDS, From, from_of
 from kaianalytics.privacy.syntax import (
     Node,
     alias_of,
-    column_path,
     constant,
     is_window,
     kind,
@@ -76,7 +75,7 @@ def lower(tree: Mapping[str, Any], views: Views, lookups: Mapping[str, Relation]
     if not any(item.noisy for item in items):
         raise unsupported("NO_AGGREGATE")
     source = from_of(from_node, cte_map, views, lookups or {})
-    where = _where(where_node, source)
+    where = _where(where_node, source, _Row(source.scope, items))
     keys = _keys(items, groups, sets, handling, source.scope)
     return _Answer(items, keys, where, source).query(having, sequence(modifiers))
 
@@ -92,8 +91,25 @@ def _item(node: Any) -> _Item:
     return _Item(without_alias(node), alias or name_of(node), alias, noisy)
 
 
-def _where(node: Node | None, source: From) -> Expression | None:
-    written = () if node is None else (condition_of(node, source.scope),)
+@dataclass(frozen=True)
+class _Row:
+    """The columns of a row, and after them, as in DuckDB, the aliases that the SELECT gives to expressions of a row."""
+
+    scope: Scope
+    items: Sequence[_Item]
+
+    def column(self, path: tuple[str, ...]) -> Expression:
+        """What a name stands for."""
+        aliased = [item for item in self.items if item.alias and same_name(item.alias, path[0])]
+        if len(path) > 1 or not aliased or self.scope.has(path[0]):
+            return self.scope.column(path)
+        if aliased[0].noisy:
+            raise unsupported("AGGREGATE_MISPLACED", function=quoted(path[0]))
+        return expression_of(aliased[0].node, self.scope)
+
+
+def _where(node: Node | None, source: From, row: _Row) -> Expression | None:
+    written = () if node is None else (condition_of(node, row),)
     return all_of((*source.where, *written))
 
 
@@ -110,7 +126,7 @@ def _keys(items: Sequence[_Item], groups: Any, sets: Any, handling: Any, scope: 
         standard = isinstance(groups, list) and sets == ([list(range(len(groups)))] if groups else [])
         if not standard or handling != "STANDARD_HANDLING":
             raise unsupported("GROUPING_SETS_UNSUPPORTED")
-        grouped = [_group(node, items, scope) for node in groups]
+        grouped = [_group(node, items, _Row(scope, items)) for node in groups]
     selected = list(_selected(plain, grouped, scope))
     for key in grouped:
         if key not in selected:
@@ -127,30 +143,18 @@ def _selected(plain: Sequence[_Item], grouped: Sequence[Expression], scope: Scop
         yield key
 
 
-def _group(node: Any, items: Sequence[_Item], scope: Scope) -> Expression:
-    """A term of GROUP BY: a position, an alias of the SELECT (after the columns, as in DuckDB), or an expression."""
-    if kind(node) == "VALUE_CONSTANT":
-        position = literal_of_text(*constant(node)).value
-        if not isinstance(position, int) or not 1 <= position <= len(items):
-            raise unsupported("GROUP_EXPRESSION")
-        return _key_of(items[position - 1], scope)
-    if kind(node) == "COLUMN_REF" and len(path := column_path(node)) == 1 and not scope.has(path[0]):
-        aliased = [item for item in items if item.alias and same_name(item.alias, path[0])]
-        if aliased:
-            return _key_of(aliased[0], scope)
-    if any(map(is_aggregate, walk_nodes(node))):
+def _group(node: Any, items: Sequence[_Item], row: _Row) -> Expression:
+    """A term of GROUP BY: a position, or an expression of columns and aliases."""
+    if kind(node) != "VALUE_CONSTANT":
+        return _key(node, row)
+    position = literal_of_text(*constant(node)).value
+    if not isinstance(position, int) or not 1 <= position <= len(items) or items[position - 1].noisy:
         raise unsupported("GROUP_EXPRESSION")
-    return _key(node, scope)
+    return _key(items[position - 1].node, row.scope)
 
 
-def _key_of(item: _Item, scope: Scope) -> Expression:
-    if item.noisy:
-        raise unsupported("GROUP_EXPRESSION")
-    return _key(item.node, scope)
-
-
-def _key(node: Node, scope: Scope) -> Expression:
-    expression = expression_of(node, scope)
+def _key(node: Node, columns: Columns) -> Expression:
+    expression = expression_of(node, columns)
     if not columns_of(expression):
         raise unsupported("GROUP_CONSTANT")
     if expression.type not in KEYED:

@@ -166,7 +166,7 @@ READING: Mapping[str, Reason] = {
     "AGGREGATE_MISPLACED": Reason(
         "{function} stands where one row is read.",
         "aggregates stand in SELECT, HAVING and ORDER BY, and not within each other",
-        "move the condition on it to HAVING",
+        "filter by it in HAVING, and group by expressions of a row",
     ),
     "AGGREGATE_ARGUMENTS": Reason("{function} takes one argument here.", _PROVABLE, "write {function}(x)"),
     "ORDER_IN_AGGREGATE": Reason(

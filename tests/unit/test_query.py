@@ -131,6 +131,17 @@ def test_group_by_prefers_a_column_to_an_alias() -> None:
     assert (refusal.code, refusal.message) == ("COLUMN_UNGROUPED", '"channel" is selected but not grouped by.')
 
 
+def test_where_and_group_by_know_the_aliases_of_rows_after_the_columns() -> None:
+    sql = "SELECT amount * 2 AS twice, amount > 5 AS big, count(*) AS n FROM orders WHERE twice > 10 GROUP BY ALL"
+    query = asked(sql.replace("amount * 2 AS twice", "quantity * 2 AS twice"))
+    assert shown(query.where) == "(> (* quantity 2) 10)"
+    assert shown(asked("SELECT city AS day, count(*) FROM orders WHERE day > '2026-01-01' GROUP BY city").where) == (
+        "(> day 2026-01-01)"
+    )
+    for clause in ("WHERE n > 5", "GROUP BY n"):
+        assert refused(f"SELECT count(*) AS n FROM orders {clause}").code == "AGGREGATE_MISPLACED"
+
+
 # --- aggregates
 
 
