@@ -32,10 +32,10 @@ class BudgetTable(Shown):
 
     @property
     def caption(self) -> tuple[str, ...]:
-        """What the figures are, how many more questions they cover, what customers lost by year, who gives more."""
+        """What the figures are, how many more questions they cover, what was lost by year, who gives more."""
         budget = self.budget
         about = f"ρ of {budget.population}, for {budget.purpose}. What is spent does not come back."
-        told = (about, budget.note, *(_year(year) for year in budget.years), budget.ask)
+        told = (about, budget.note, *(_year(year, budget.population) for year in budget.years), budget.ask)
         return tuple(sentence for sentence in told if sentence)
 
     def _text(self) -> str:
@@ -56,9 +56,9 @@ class BudgetTable(Shown):
         return f'<div class="kai-budget">{table}{html_caption(self.caption)}</div>'
 
 
-def _year(year: YearLoss) -> str:
+def _year(year: YearLoss, population: str) -> str:
     known_as = f" (ε {loss_text(year.epsilon)} at δ {loss_text(year.epsilon_delta)})" if year.epsilon else ""
-    return f"A customer has lost at most ρ {loss_text(year.rho)}{known_as} in the windows of {year.year}."
+    return f"One of the {population} has lost at most ρ {loss_text(year.rho)}{known_as} in the windows of {year.year}."
 
 
 def _percent(line: BudgetLine) -> str:

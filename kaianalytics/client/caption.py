@@ -58,16 +58,16 @@ def loss_sentence(rho: str, epsilon: str, epsilon_delta: str, delta: str, how: s
 
 
 def windows_sentences(windows: Sequence[str], rho: str) -> Iterator[str]:
-    """The windows that were read, and what a customer loses who is in several of them."""
+    """The windows that were read, and what a unit loses that is in several of them."""
     if not windows:
         return
     all_of_them, in_a_year = len(windows), most_in_a_year(windows)
     span = windows[0] if all_of_them == 1 else f"{min(windows)} … {max(windows)}"
-    yield f"{_counted(all_of_them, 'window')} read: {span}. The loss above is that of one customer in one window."
+    yield f"{_counted(all_of_them, 'window')} read: {span}. The loss above is that of one unit in one window."
     if all_of_them > 1:
         year, every = (loss_text(number**2 * Decimal(rho)) for number in (in_a_year, all_of_them))
-        within = "within one year" if in_a_year == all_of_them else f"and ρ {year} in one customer's year"
-        yield f"A customer who is in all {all_of_them}: ρ {every} ({all_of_them}² · ρ), {within}."
+        within = "within one year" if in_a_year == all_of_them else f"and ρ {year} within any one year"
+        yield f"A unit that is in all {all_of_them}: ρ {every} ({all_of_them}² · ρ), {within}."
 
 
 def most_in_a_year(windows: Sequence[str]) -> int:
@@ -136,9 +136,7 @@ def _cost(table: ReleaseTable) -> str:
 def _lost(lost: Mapping[str, str]) -> Iterator[str]:
     if lost:
         yield (
-            "One customer has lost so far: "
-            + ", ".join(f"{where} ρ {loss_text(rho)}" for where, rho in lost.items())
-            + "."
+            "One unit has lost so far: " + ", ".join(f"{where} ρ {loss_text(rho)}" for where, rho in lost.items()) + "."
         )
 
 

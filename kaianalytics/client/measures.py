@@ -23,7 +23,7 @@ from kaianalytics.protocol import ReleaseColumn
 if TYPE_CHECKING:
     from kaianalytics.client.release import ReleaseTable
 
-_TOGETHER = "; rows of one customer go together, so where customers have several, it is wider than stated."
+_TOGETHER = "; rows of one unit go together, so where units have several, it is wider than stated."
 
 
 @dataclass(frozen=True)

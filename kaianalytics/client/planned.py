@@ -63,11 +63,11 @@ def _sentences(plan: StatisticsPlan) -> Iterator[str]:
     yield f"It would cost {loss_sentence(plan.rho, plan.epsilon, plan.epsilon_delta, plan.delta)}."
     yield from windows_sentences(plan.windows, plan.rho)
     if loss_text(plan.account_rho) != loss_text(plan.rho):
-        yield f"The account of all customers is charged ρ {loss_text(plan.account_rho)}."
+        yield f"The account is charged ρ {loss_text(plan.account_rho)}."
     if plan.cells is not None:
         yield f"{plan.cells:,} {'group' if plan.cells == 1 else 'groups'}, each answered, empty ones too."
     if plan.threshold is not None:
-        yield f"A group is shown from about {plan.threshold:,} customers on; smaller ones are held back."
+        yield f"A group is shown from about {plan.threshold:,} units on; smaller ones are held back."
     if any(figure.half_width is None and figure.role != "top" for figure in plan.figures):
         yield f"“{_UNTOLD}”: with size=…, the number of rows that a mean or quantile rests on, it can be told."
     yield from bounding_lines(plan.bounding, [figure.name for figure in plan.figures])

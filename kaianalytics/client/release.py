@@ -46,7 +46,7 @@ class ReleaseTable(Shown):
     release: Release
     charged: bool = True  # whether this asking was, or an earlier one
     remaining: Mapping[str, str] = field(default_factory=dict)
-    lost: Mapping[str, str] = field(default_factory=dict)  # ρ of one customer so far, by window and by year
+    lost: Mapping[str, str] = field(default_factory=dict)  # ρ of one unit so far, by window and by year
     clamp: bool = False
     derived: tuple[str, ...] = ()
     recorded: str = ""

@@ -7,7 +7,7 @@ Laws:
    errs by at most nᵢ·σ(mᵢ) + |mᵢ - m|·σ(nᵢ), however the two go together.
 3. What does not add up is refused by its name: distinct units (one may be in several cells), quantiles, variances,
    ratios, values by rank.
-4. The bounds stay those of the cells as they were asked: one customer may count in several cells that are added here.
+4. The bounds stay those of the cells as they were asked: one unit may count in several cells that are added here.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def _sentence(table: ReleaseTable, keys: Sequence[str], groups: int) -> str:
     dropped = _listed([key.name for key in table.keys if key.name not in keys])
     return (
         f"A roll-up of the {len(table.release.rows):,} cells shown into {groups:,}, over {dropped}: not asked anew, and"
-        " free. The bounds are those of the cells: one customer may count in several that are added here. What was held"
+        " free. The bounds are those of the cells: one unit may count in several that are added here. What was held"
         " back, or left out by HAVING or LIMIT, is not in the sums."
     )
 

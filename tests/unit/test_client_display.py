@@ -170,14 +170,14 @@ def test_what_bounding_leaves_out_is_told_once_for_the_figures_that_it_holds_for
     assert "Bounding" not in repr(ReleaseTable(replace(RELEASE, bounding=())))
 
 
-def test_windows_are_told_with_what_a_customer_loses_in_all_of_them() -> None:
+def test_windows_are_told_with_what_a_unit_loses_in_all_of_them() -> None:
     windows = ("2025-08-01", "2025-12-01", "2026-11-01")
     text = repr(ReleaseTable(replace(ONE_KEY, windows=windows), lost={"customer-year 2026": "0.01"}))
     assert "3 windows read: 2025-08-01 … 2026-11-01." in text
-    assert "ρ 0.018 (3² · ρ), and ρ 0.008 in one customer's year" in text  # two of them begin within one year
+    assert "ρ 0.018 (3² · ρ), and ρ 0.008 within any one year" in text  # two of them begin within one year
     near = repr(ReleaseTable(replace(ONE_KEY, windows=("2026-10-01", "2026-11-01"))))
-    assert "A customer who is in all 2: ρ 0.008 (2² · ρ), within one year." in near
-    assert "One customer has lost so far: customer-year 2026 ρ 0.01." in text
+    assert "A unit that is in all 2: ρ 0.008 (2² · ρ), within one year." in near
+    assert "One unit has lost so far: customer-year 2026 ρ 0.01." in text
     single = repr(ReleaseTable(replace(ONE_KEY, windows=windows[:1])))
     assert "1 window read: 2025-08-01." in single and "in all" not in single
 
@@ -234,9 +234,9 @@ def test_a_plan_says_what_it_would_cost_how_exact_and_how_often() -> None:
     for sentence in (
         "It would cost ρ 0.0005 (ε 0.12 at δ 10⁻⁶), and δ 10⁻⁷ for groups that are not declared.",
         "1 window read: 2026-10-01.",
-        "The account of all customers is charged ρ 0.0045.",
+        "The account is charged ρ 0.0045.",
         "4 groups, each answered",
-        "A group is shown from about 123 customers on",
+        "A group is shown from about 123 units on",
         "1,880 more such questions are left.",
         "No data was read, and nothing was charged.",
     ):

@@ -50,7 +50,7 @@ def test_the_order_of_groups_is_that_of_their_first_cells_and_of_keys_that_of_th
 def test_a_rollup_is_labelled_and_says_that_the_bounds_are_those_of_the_cells() -> None:
     text = repr(COUNTS.rollup("week"))
     assert "A roll-up of the 4 cells shown into 2, over device: not asked anew, and free." in text
-    assert "one customer may count in several that are added here" in text
+    assert "one unit may count in several that are added here" in text
     assert "At most 20 rows of one customer are counted." in text
     assert COUNTS.rollup("week").release.certificate == {}
     noted = replace(COUNTS, release=replace(COUNTS.release, notes=("n: below zero in 1 row.",)))
