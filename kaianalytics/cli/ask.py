@@ -22,7 +22,11 @@ SECONDS = 120
 def ask(
     question: Annotated[str, typer.Argument(help="One SELECT.")],
     purpose: Annotated[str, typer.Option(help="The purpose that the kernel is for.")],
-    rho: Annotated[str, typer.Option(help="Ask for statistics, at this price; without it, for rows.")] = "",
+    rho: Annotated[str, typer.Option(help="Ask for statistics, at this price; without any price, for rows.")] = "",
+    epsilon: Annotated[str, typer.Option(help="Or at this ε, converted at the contract's δ.")] = "",
+    accuracy: Annotated[str, typer.Option(help="Or at what this half-width at 95% costs; 5% is of --size.")] = "",
+    size: Annotated[str, typer.Option(help="The size that an accuracy is for.")] = "",
+    bounds: Annotated[str, typer.Option(help="`private`: find the bounds from the data, at a part of the price.")] = "",
 ) -> None:
     """Start a kernel of a purpose, ask one question in it, and show what the notebook would show."""
     door = gateway()
@@ -36,7 +40,9 @@ def ask(
         environment.WORKSPACES: str(workspaces()),
         "JUPYTER_PATH": str(share),
     }
-    call = f"kai.stats({question!r}, rho={rho!r})" if rho else f"kai.sql({question!r})"
+    priced = {"rho": rho, "epsilon": epsilon, "accuracy": accuracy, "size": size, "bounds": bounds}
+    named = "".join(f", {name}={value!r}" for name, value in priced.items() if value)
+    call = f"kai.stats({question!r}{named})" if named else f"kai.sql({question!r})"
     if not _run(spec_name(purpose), f"import kaianalytics\nkai = kaianalytics.connect()\n{call}"):
         raise typer.Exit(1)
 

@@ -18,6 +18,7 @@ from importlib.metadata import version
 from typing import Any
 
 from kaianalytics.custody.keys import Keys
+from kaianalytics.gateway.allowed import STATISTICS_FUNCTIONS
 from kaianalytics.gateway.budgeting import plain
 from kaianalytics.gateway.guard import Guard
 from kaianalytics.gateway.lookups import lookups
@@ -74,7 +75,7 @@ def findings(release: Mapping[str, Any], guard: Guard, signed: Callable[[bytes, 
 def relowered(asked: Asked, guard: Guard) -> Plan:
     """The plan that a text comes to over the views it was asked of, parsed and bounded as the gateway does."""
     tables = lookups(StatisticsRequest(asked.sql, tables=asked.tables), asked.views)
-    tree = guard.admit(asked.sql, (*asked.views, *tables)).tree
+    tree = guard.admit(asked.sql, (*asked.views, *tables), STATISTICS_FUNCTIONS).tree
     query, bounds = lowered(tree, asked.bounds, asked.views, tables)
     return compile_query(query, bounds, asked.chosen_at, asked.profile)
 

@@ -50,7 +50,7 @@ def test_every_fault_of_the_contracts_is_told_with_its_line_and_the_old_stores_a
 ) -> None:
     world, before, count = changing.world, snapshot(changing), session.one(COUNT)
     undo = [
-        world.edit("orders.odcs.yaml", "value: {groups: 4, rowsPerGroup: 2}", "value: {groups: 0, rowsPerGroup: 2}"),
+        world.edit("orders.odcs.yaml", "value: {rows: 8}", "value: {rows: 0}"),
         world.edit("sessions.odcs.yaml", "classification: free-text", "classification: harmless"),
         world.edit("purposes.yaml", 'account: {rho: "1.2"', 'account: {rho: "unlimited"'),
     ]
@@ -102,7 +102,7 @@ def test_a_new_build_is_picked_up_by_running_sessions_and_voids_approvals_on_wha
     run = {"report": "slice", "notebook": source, "parameters": {}}
     assert changing.as_("runner").request_json("POST", f"{API}/runs", run)["run"] > 0
     first = session.stats(COUNT)
-    put_back = world.edit("sessions.odcs.yaml", "{groups: 6, rowsPerGroup: 2}", "{groups: 5, rowsPerGroup: 2}")
+    put_back = world.edit("sessions.odcs.yaml", "value: {rows: 60}", "value: {rows: 59}")
     assert snapshot(changing) == before  # an edit changes nothing until it is built
     world.kai("build", "--as-of", AS_OF)
     assert snapshot(changing) != before
