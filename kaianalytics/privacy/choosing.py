@@ -12,17 +12,17 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
+from functools import cached_property, partial
 
 from kaianalytics.errors import QueryUnsupported
 from kaianalytics.privacy.asked import BoundsAsked
-from kaianalytics.privacy.clipping import totals_of
-from kaianalytics.privacy.counting import Part, parts_of
-from kaianalytics.privacy.forms import Bounding, norm_steps, sensitivities, touched
+from kaianalytics.privacy.counting import parts_of
+from kaianalytics.privacy.expecting import Expectation
+from kaianalytics.privacy.forms import Bounding, norm_steps, touched
 from kaianalytics.privacy.loss import PrivacyLoss
 from kaianalytics.privacy.plan import Form
 from kaianalytics.privacy.pre_aggregates import stored_for
-from kaianalytics.privacy.predicting import bounds_below, error, excess, mean
+from kaianalytics.privacy.predicting import bounds_below
 from kaianalytics.privacy.query import Measure, StatisticsQuery
 from kaianalytics.privacy.refusals import unsupported
 from kaianalytics.privacy.unit import ContributionBounds, PreAggregate, Profile, StatisticsView, root_up
@@ -64,10 +64,10 @@ class Facts:
         """How many rows of a unit there can be at most, for the store holds no more."""
         return None if self.query.source.multiplies else self.contribution.rows
 
-    @property
-    def rho(self) -> float | None:
-        """The ρ of one vector, where a loss is asked for."""
-        return None if self.loss is None else float(self.loss.rho) / len(self.query.measures)
+    @cached_property
+    def expected(self) -> Expectation:
+        """How exact the figures are expected to be."""
+        return Expectation(self.query, self.contribution, self.cells, self.loss, self.profile)
 
 
 def choose(facts: Facts) -> Bounding:
@@ -75,7 +75,7 @@ def choose(facts: Facts) -> Bounding:
     if facts.asked.named:
         return _asked(facts)
     choices = _fitting(facts)
-    scores = [_score(facts, bounding) for bounding in choices]
+    scores = [facts.expected.score(bounding) for bounding in choices]
     good = min(scores) + _EQUAL * len(facts.query.measures)
     return min((b for b, score in zip(choices, scores, strict=True) if score <= good), key=_cost)
 
@@ -116,17 +116,19 @@ def _candidates(facts: Facts) -> Iterator[Callable[[], Bounding]]:
 
 
 def _stored_form(facts: Facts, stored: PreAggregate) -> Bounding:
-    parts = parts_of(facts.query, facts.cells, _all(facts, facts.limit))
+    parts = parts_of(facts.query, facts.cells, _all(facts, facts.limit), fine=_fine_counts(facts))
     return Bounding(Form("whole"), parts, facts.cells, "stored", stored=stored)
 
 
 def _units_form(facts: Facts) -> Bounding:
-    return Bounding(Form("whole"), parts_of(facts.query, facts.cells, _all(facts, 1)), facts.cells, "direct")
+    # The root of the number of cells is rarely whole: in finer steps it is rounded up by next to nothing.
+    parts = parts_of(facts.query, facts.cells, _all(facts, 1), fine=_fine_units(facts))
+    return Bounding(Form("whole"), parts, facts.cells, "direct")
 
 
 def rows_form(facts: Facts, rows: int) -> Bounding:
     """At most so many rows of each unit: as stored, by the stored rank, or by a rank that the engine makes."""
-    parts = parts_of(facts.query, facts.cells, _all(facts, rows))
+    parts = parts_of(facts.query, facts.cells, _all(facts, rows), fine=_fine_units(facts))
     if facts.stored_rows is not None and rows >= facts.stored_rows:
         return Bounding(Form("whole", rows=facts.stored_rows), parts, facts.cells, "direct")
     numbered = bool(facts.view.rank) and not facts.query.source.multiplies
@@ -136,7 +138,7 @@ def rows_form(facts: Facts, rows: int) -> Bounding:
 def groups_form(facts: Facts, groups: int, rows: int) -> Bounding:
     """At most so many cells of each unit, and so many rows in each."""
     reach = root_up(rows**2 * touched(facts.cells, groups))
-    parts = parts_of(facts.query, facts.cells, _all(facts, reach), fine=tuple(map(_scaled, facts.query.measures)))
+    parts = parts_of(facts.query, facts.cells, _all(facts, reach), fine=_fine_counts(facts))
     return Bounding(Form("groups", groups, rows), parts, facts.cells, "per unit")
 
 
@@ -153,6 +155,19 @@ def _units_alone(facts: Facts) -> bool:
     limits = (facts.contribution.groups, facts.contribution.rows)
     alone = all(measure.kind == "units" for measure in facts.query.measures)
     return alone and facts.cells is not None and touched(facts.cells, *limits) == facts.cells
+
+
+def _fine_counts(facts: Facts) -> tuple[bool, ...]:
+    """Which measures need steps finer than rows: those scaled down in a cell, and counts with a root in their bound."""
+    return tuple(
+        measure.kind != "sum" or measure.weighed_by is not None if facts.cells else _scaled(measure)
+        for measure in facts.query.measures
+    )
+
+
+def _fine_units(facts: Facts) -> tuple[bool, ...]:
+    """Distinct units in finer steps, where no threshold needs them to be whole."""
+    return tuple(measure.kind == "units" and facts.cells is not None for measure in facts.query.measures)
 
 
 def _scaled(measure: Measure) -> bool:
@@ -202,7 +217,7 @@ def _check(name: str, asked: Fraction | int, limit: int) -> None:
 
 def _row_bounds(facts: Facts, limit: int) -> list[int]:
     """Bounds on a unit's rows to try; below the limit only where a profile says what they would cut."""
-    if facts.rho is None or facts.profile is None or not facts.profile.rows:
+    if facts.loss is None or facts.profile is None or not facts.profile.rows:
         return [limit]
     return sorted({math.ceil(bound) for bound in bounds_below(limit, 1)}, reverse=True)
 
@@ -216,64 +231,16 @@ def _limit_of(facts: Facts, place: int) -> Fraction:
 
 
 def _best_reach(facts: Facts, place: int) -> Fraction:
-    """The norm with the least predicted error for a measure and those that it weighs, at most the contract's limit."""
+    """The norm with the least expected error for a measure and those that it weighs, at most the contract's limit.
+
+    Distinct units are never scaled below the limit: a vector of ones loses much at once.
+    """
     measure, limit = facts.query.measures[place], _limit_of(facts, place)
     if measure.weighed_by is not None:
         return _best_reach(facts, measure.weighed_by)
-    if facts.rho is None or facts.profile is None or measure.kind == "units":
+    if measure.kind == "units" or not facts.expected.knows(place):
         return limit
     together = [place, *(i for i, other in enumerate(facts.query.measures) if other.weighed_by == place)]
-
-    def predicted(reach: float) -> float:
-        return sum(math.log(_error_at(facts, i, reach, reach * _largest(facts.query.measures[i]))) for i in together)
-
     tried = list(bounds_below(float(limit), float(limit) / 2**20))
-    best = min(tried, key=predicted)
+    best = min(tried, key=lambda reach: facts.expected.score_of_norm(together, reach))
     return limit if best == tried[0] else min(limit, Fraction(best))
-
-
-def _score(facts: Facts, bounding: Bounding) -> float:
-    return sum(math.log(_error(facts, bounding, part)) for part in bounding.parts)
-
-
-def _error(facts: Facts, bounding: Bounding, part: Part) -> float:
-    l2, _, _ = sensitivities(bounding, part, facts.contribution)
-    moved = l2 * float(part.step) / math.sqrt(part.levels)
-    largest = _largest(facts.query.measures[part.measure])
-    if bounding.form.kind in ("rows", "whole") and bounding.form.rows is not None:
-        return _error_at(facts, part.measure, bounding.form.rows, moved, rows=True)
-    return _error_at(facts, part.measure, moved / largest, moved)
-
-
-def _error_at(facts: Facts, place: int, reach: float, moved: float, *, rows: bool = False) -> float:
-    """The error where a unit counts as `reach` rows of the largest value, and moves the vector by `moved`."""
-    if facts.rho is None:
-        return moved
-    noise = moved / math.sqrt(2 * facts.rho)
-    if facts.profile is None or facts.query.measures[place].kind == "units":
-        return noise
-    cut = _cut(facts.query, place, facts.profile, reach, rows=rows)
-    return error(noise, facts.profile.units * cut / (facts.cells or 1))
-
-
-def _cut(query: StatisticsQuery, place: int, profile: Profile, reach: float, *, rows: bool) -> float:
-    """How much of a unit is cut away on average, in the measure's own units."""
-    measure = query.measures[place]
-    rows = rows or measure.weighed_by is not None
-    largest, totals = _largest(measure), totals_of(query, measure, profile)
-    if not rows and place in profile.norms:
-        return excess(profile.norms[place], reach * largest)
-    if not rows and totals:
-        return excess(totals, reach * largest)
-    if measure.kind != "sum":
-        return excess(profile.rows, reach)
-    average = mean(totals) / max(mean(profile.rows), 1e-9) if totals and profile.rows else largest / 2
-    # Bounded by rows, a unit loses rows; bounded by its total, it loses what lies above so many average rows.
-    return excess(profile.rows, reach if rows else reach * largest / max(average, 1e-9)) * average
-
-
-def _largest(measure: Measure) -> float:
-    """The largest value that one row adds, in the measure's own units."""
-    if measure.kind != "sum" or measure.bounds is None:
-        return 1.0
-    return float(max(abs(measure.bounds.lower - measure.centre), abs(measure.bounds.upper - measure.centre)))

@@ -33,16 +33,16 @@ def totals_of(query: StatisticsQuery, measure: Measure, profile: Profile) -> Qua
 
 def _clipping(query: StatisticsQuery, bounding: Bounding, part: Part, profile: Profile) -> Clipping | None:
     if bounding.form.kind in ("rows", "whole") and bounding.form.rows is not None:
-        return _of(part, Decimal(bounding.form.rows), profile.rows)
+        return _of(part, Decimal(bounding.form.rows), profile.rows, profile.units)
     if bounding.form.kind != "norm" or part.kind == "units" or part.weigher is not None:
         return None
     measure = query.measures[part.measure]
     totals = totals_of(query, measure, profile) if measure.kind == "sum" else profile.rows
-    return _of(part, amount(bounding, part), profile.norms.get(part.measure, totals))
+    return _of(part, amount(bounding, part), profile.norms.get(part.measure, totals), profile.units)
 
 
-def _of(part: Part, bound: Decimal, points: Quantiles) -> Clipping | None:
+def _of(part: Part, bound: Decimal, points: Quantiles, units: int) -> Clipping | None:
     if not points:
         return None
-    shares = (Decimal(f"{share_above(points, float(times * bound)):.3g}") for times in (1, 2))
+    shares = (Decimal(f"{share_above(points, float(times * bound), units):.3g}") for times in (1, 2))
     return Clipping(part.measure, bound, *shares)

@@ -38,6 +38,17 @@ def cut(totals: Totals) -> str:
             return _cut_norm(totals)
 
 
+def cut_at_once(totals: Totals) -> str:
+    """The totals over all units where there is one cell: a unit is one row then, and its norm the size of its part."""
+    norm = totals.bounding.form.kind == "norm"
+    values = [_in_cell(totals, part) if norm else _capped(totals, part) for part in totals.parts]
+    source = f"(SELECT {listed(totals.units, named(values))} FROM ({totals.rows.sql}) AS r{grouped(totals.units)}) AS p"
+    if norm:
+        squares = [f"CAST(v{i} AS HUGEINT) * v{i} AS n{i}" for i in range(len(values))]
+        source = f"(SELECT *, {listed(squares)} FROM {source}) AS m"
+    return _over_units(totals, [_scaled(totals, i) if norm else f"v{i}" for i in range(len(values))], source)
+
+
 def _decides(totals: Totals, part: Part) -> bool:
     return totals.bounding.form.kind != "norm" or part.weigher is None
 
@@ -117,7 +128,7 @@ def _cut_groups(totals: Totals) -> str:
     if totals.item:
         inside = most * totals.parts[0].scale
         values = [f"CASE WHEN n <= {inside} THEN v0 ELSE {shrunk('v0', inside, 'n')} END"]
-    capped = [totals.of(part) if part.item else _capped(totals, part, most) for part in totals.parts]
+    capped = [totals.of(part) if part.item else _capped(totals, part) for part in totals.parts]
     return _with_parts(totals, capped, _over_units(totals, values, source))
 
 
@@ -135,8 +146,8 @@ def _chosen(totals: Totals) -> str:
     return f"(SELECT * FROM (SELECT *, {listed(columns)} FROM p) AS n{kept}) AS q"
 
 
-def _capped(totals: Totals, part: Part, most: int) -> str:
-    total = totals.of(part)
+def _capped(totals: Totals, part: Part) -> str:
+    most, total = totals.bounding.form.rows or 0, totals.of(part)
     if part.kind == "units":
         return _in_cell(totals, part)
     if part.kind == "rows":

@@ -86,7 +86,7 @@ def _rows(bounding: Bounding, part: Part) -> Sensitivities:
     rows, cells = bounding.form.rows, bounding.cells
     if part.kind == "units":
         count = touched(cells, rows)
-        return root_up(count), 1, count
+        return root_up(count * part.scale**2), part.scale, count
     assert rows is not None  # only distinct units need no bound on rows
     most = rows * part.most
     return root_up(most**2 * part.levels), most, _numbers(part, cells, rows * part.levels)
@@ -97,7 +97,7 @@ def _groups(bounding: Bounding, part: Part) -> Sensitivities:
     assert groups is not None and rows is not None  # the form has both
     count = touched(bounding.cells, groups)
     if part.kind == "units":
-        return root_up(count), 1, count
+        return root_up(count * part.scale**2), part.scale, count
     most = rows * part.most
     return root_up(most**2 * count * part.levels), most, _numbers(part, count, count * most * part.levels)
 
@@ -113,10 +113,13 @@ def _norm(bounding: Bounding, part: Part) -> Sensitivities:
 def _stored(part: Part, contribution: ContributionBounds, cells: int | None) -> Sensitivities:
     count = touched(cells, contribution.groups, contribution.rows)
     if part.kind == "units":
-        return root_up(count), 1, count
-    in_one = touched(contribution.rows, contribution.rows_per_group)
+        return root_up(count * part.scale**2), part.scale, count
     most = max(part.most, abs(part.centre))  # a row that has no value after all is counted as one of none
-    return contribution.l2(count) * most, in_one * most, count
+    in_one = touched(contribution.rows, contribution.rows_per_group) * most
+    limits = [] if contribution.rows is None else [contribution.rows * most]
+    if contribution.groups is not None:
+        limits.append(root_up(in_one**2 * count))
+    return min(limits), in_one, count
 
 
 def _numbers(part: Part, cells: int | None, moved: int) -> int:

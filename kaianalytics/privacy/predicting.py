@@ -3,34 +3,82 @@
 Laws: a prediction is made from public facts alone (the bound, the asked loss, a profile), before data is read; it
 decides which bound is chosen and nothing of what the bound guarantees, so that it may be rough, and a profile wrong.
 
-Of a profile's quantiles, what lies between two points is taken to be spread evenly. Bias is taken to be spread evenly
-over the cells, and a unit to be in one of them: the cautious reading, for a unit spread over many has a smaller norm.
+A profile's quantiles become a few dozen typical units. Between two quantiles the share of units above a total falls as
+a power of the total, as it does for the skewed totals of people: evenly spread totals would make the mean of the last
+hundredth several times too large. A unit of n rows is taken to be in √n cells, so that its norm is below its total.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from decimal import Decimal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 
 from kaianalytics.privacy.unit import Quantiles
 
 _GRID = 40  # bounds that are tried below the limit, each smaller by √2
+_PER_PIECE = 8  # typical units between two quantiles
 
 
-def excess(quantiles: Quantiles, bound: float) -> float:
+@dataclass(frozen=True)
+class Spread:
+    """Typical units: how large a total is, and which share of all units has one like it; in all at most 1."""
+
+    units: int
+    points: tuple[tuple[float, float], ...]  # (share, total)
+
+    @classmethod
+    def of(cls, quantiles: Quantiles, units: int) -> Spread:
+        """The typical units of a profile's quantiles."""
+        return cls(units, _points(quantiles, units))
+
+    def thinned(self, kept: float, least: float = 1.0) -> Spread:
+        """The same units where a row passes a filter with this chance, which leaves those below `least` with none."""
+        if kept >= 1:
+            return self
+        return Spread(self.units, tuple(_thin(share, total * kept, least) for share, total in self.points))
+
+    def average(self, value: Callable[[float], float]) -> float:
+        """The average of something over units, of nothing where a unit has no rows."""
+        return sum(share * value(total) for share, total in self.points)
+
+    def mean(self) -> float:
+        """The average total."""
+        return self.average(lambda total: total)
+
+
+def excess(spread: Spread, bound: float) -> float:
     """E[(X − bound)⁺]: how much of a unit's total lies above the bound, on average over all units."""
-    return sum(share * _above(low, high, bound) for share, low, high in _pieces(quantiles))
+    return spread.average(lambda total: max(total - bound, 0.0))
 
 
-def share_above(quantiles: Quantiles, bound: float) -> float:
+def share_above(quantiles: Quantiles, bound: float, units: int) -> float:
     """The share of units whose total is above the bound."""
-    return sum(share * _share(low, high, bound) for share, low, high in _pieces(quantiles))
+    return sum(share for share, total in _points(quantiles, units) if total > bound)
 
 
-def mean(quantiles: Quantiles) -> float:
-    """The average total of a unit."""
-    return sum(share * (low + high) / 2 for share, low, high in _pieces(quantiles))
+def in_cells(total: float, cells: int) -> float:
+    """In how many cells a unit of so many rows is taken to be."""
+    return math.sqrt(max(min(total, cells), 1.0))
+
+
+def shortened(total: float, norm: float, cells: int) -> float:
+    """How much of a unit's total is left when its vector over the cells is scaled down to a norm."""
+    length = total / math.sqrt(in_cells(total, cells))
+    return total if length <= norm else total * norm / length
+
+
+def capped(total: float, groups: int, rows: int, cells: int) -> float:
+    """How many of a unit's rows are left in so many cells of so many rows."""
+    lies_in = in_cells(total, cells)
+    return min(lies_in, groups) * min(total / lies_in, rows)
+
+
+def seen(total: float, rows: float, cells: int) -> float:
+    """In how many of its cells a unit is still seen when only so many of its rows count; it is taken to be in many."""
+    lies_in = max(min(total, cells), 1.0)
+    return lies_in * -math.expm1(-min(rows, total) / lies_in) if rows < total else lies_in
 
 
 def error(noise: float, bias: float) -> float:
@@ -47,21 +95,32 @@ def bounds_below(limit: float, least: float) -> Iterator[float]:
         yield bound
 
 
-def _pieces(quantiles: Quantiles) -> Iterator[tuple[float, float, float]]:
-    """Shares of units, with the limits between which their totals lie."""
-    share, value = Decimal(0), Decimal(0)
+def _thin(share: float, left: float, least: float) -> tuple[float, float]:
+    return (share, left) if left >= least else (share * left / least, least)
+
+
+@lru_cache(maxsize=256)
+def _points(quantiles: Quantiles, units: int) -> tuple[tuple[float, float], ...]:
+    above, total = 1.0, 0.0
+    points: list[tuple[float, float]] = []
     for upto, most in quantiles:
-        yield float(upto - share), float(min(value, most)), float(most)
-        share, value = upto, most
+        ends = max(1.0 - float(upto), 0.0)
+        points.extend(_between(above, ends, total, float(most), 1 / units))
+        above, total = ends, float(most)
+    return tuple(points)
 
 
-def _above(low: float, high: float, bound: float) -> float:
-    if bound <= low:
-        return (low + high) / 2 - bound
-    return 0.0 if bound >= high else (high - bound) ** 2 / (2 * (high - low))
+def _between(above: float, ends: float, low: float, high: float, last: float) -> Iterator[tuple[float, float]]:
+    """Typical units between two quantiles: `above` and `ends` are the shares of units above `low` and above `high`."""
+    share = (above - ends) / _PER_PIECE
+    for i in range(_PER_PIECE):
+        left = ends + share * (_PER_PIECE - i - 0.5)
+        yield share, _total(left, above, max(ends, min(last, above / 2)), low, high)
 
 
-def _share(low: float, high: float, bound: float) -> float:
-    if bound < low or low == high:
-        return float(low > bound)
-    return 0.0 if bound >= high else (high - bound) / (high - low)
+def _total(left: float, above: float, ends: float, low: float, high: float) -> float:
+    """The total that a share `left` of units is above: a power law, or evenly spread where it begins at nothing."""
+    if low <= 0 or high <= low:
+        return low + (high - low) * (above - left) / (above - ends) if above > ends else high
+    along = min(max(math.log(left / above) / math.log(ends / above), 0.0), 1.0)
+    return float(low * (high / low) ** along)

@@ -6,7 +6,8 @@ itself numbers; only whole numbers are added up, so that no order of rows change
 
 Three shapes. `direct`: rows are grouped by cell and no more. `per unit`: units that may be over the bound are found
 first; the rows of all others are grouped by cell as they are, and only these units' rows are grouped by unit and cut
-(`cutting`). Which units are looked at changes nothing in the result. `stored`: a pre-aggregate is added up.
+(`cutting`); which units are looked at changes nothing in the result, and with one cell all are. `stored`: a
+pre-aggregate is added up.
 
 Declared keys are tested after grouping, where there are few rows left to test; the test hangs on COUNT(*) so that the
 engine can't move it back before the grouping, where it was measured to cost as much as all the rest.
@@ -17,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kaianalytics.privacy.counting import Part
-from kaianalytics.privacy.cutting import cut, heavy
+from kaianalytics.privacy.cutting import cut, cut_at_once, heavy
 from kaianalytics.privacy.expression import ColumnOf
 from kaianalytics.privacy.forms import Bounding
 from kaianalytics.privacy.plan import TOTAL_LIMIT, Cell, Statement
@@ -83,13 +84,15 @@ def _direct(totals: Totals) -> str:
 
 
 def _per_unit(totals: Totals) -> str:
-    keys, values = totals.keys, named(totals.of(part) for part in totals.parts)
+    keys = totals.keys
+    summed = named(_total(f"COALESCE(SUM(v{i}), 0)") for i in range(len(totals.parts)))
+    if not keys and totals.bounding.form.kind != "rows":
+        return f"SELECT {listed(summed)} FROM ({cut_at_once(totals)}) AS b"
     # One table is quicker read thrice than kept; a join is not.
     kept = "MATERIALIZED" if totals.query.source.joins else "NOT MATERIALIZED"
     tables = f"WITH r AS {kept} ({totals.rows.sql}), heavy AS MATERIALIZED ({heavy(totals)})"
-    others = "(SELECT * FROM r ANTI JOIN heavy USING (u)) AS l"
+    values, others = named(totals.of(part) for part in totals.parts), "(SELECT * FROM r ANTI JOIN heavy USING (u)) AS l"
     light = f"SELECT {listed(keys, values)} FROM {others}{grouped(keys)}{totals.having}"
-    summed = named(_total(f"COALESCE(SUM(v{i}), 0)") for i in range(len(totals.parts)))
     return f"{tables} SELECT {listed(keys, summed)} FROM ({light} UNION ALL {cut(totals)}) AS b{grouped(keys)}"
 
 
@@ -107,9 +110,9 @@ def _stored(query: StatisticsQuery, bounding: Bounding, parts: tuple[Part, ...],
 
 def _of_stored(query: StatisticsQuery, bounding: Bounding, part: Part) -> str:
     if part.kind == "units":
-        return "COUNT(*)"
+        return times(part.scale, "COUNT(*)")
     if part.kind == "rows":
-        return "COALESCE(SUM(n0), 0)"
+        return times(part.scale, "COALESCE(SUM(n0), 0)")
     column = query.measures[part.measure].expression
     assert bounding.stored is not None and isinstance(column, ColumnOf)  # the table answers the question
     total = times(part.scale, f"COALESCE(SUM(n{bounding.stored.sums.index(column.name) + 1}), 0)")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from math import isqrt
 from typing import Literal
 
@@ -23,7 +24,7 @@ SUMMABLE_TYPES: frozenset[ColumnType] = frozenset({"integer", "number", "boolean
 
 @dataclass(frozen=True)
 class PrivacyUnit:
-    """Neighbouring data differ in all rows of one value of `column`, in every linked table; all units form `population`.
+    """Neighbouring data differ in all rows of one value of `column`, in every linked table; units form `population`.
 
     `stored` is the column by which a store's rows are grouped: the pseudonym itself, or a number made from it alone.
     """
@@ -113,7 +114,7 @@ class KeyDomain:
 
 @dataclass(frozen=True)
 class StatisticsColumn:
-    """What the engine may know of one column: its type, and where declared its range, its keys and what it refers to."""
+    """What the engine may know of one column: its type, and where declared its range, keys and what it refers to."""
 
     name: str
     type: ColumnType
@@ -154,7 +155,7 @@ class Profile:
         if self.units < 1:
             raise ValueError("a profile counts its units")
         for points in (self.rows, *self.totals.values(), *self.norms.values()):
-            rising = all(one[0] < two[0] and one[1] <= two[1] for one, two in zip(points, points[1:], strict=False))
+            rising = all(one[0] < two[0] and one[1] <= two[1] for one, two in pairwise(points))
             if points and not (rising and points[0][0] > 0 and points[0][1] >= 0 and points[-1][0] == 1):
                 raise ValueError("a profile's quantiles rise to the share 1")
 
