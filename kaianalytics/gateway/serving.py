@@ -89,7 +89,7 @@ class Serving:
         return {store: views_sql(plan) for store, plan in self.plans.items()}
 
     def view_statements(self, purpose: str, access: Access) -> tuple[ViewSql, ...]:
-        """The statements by which a worker makes its secure views."""
+        """The statements by which a worker makes its views."""
         return self._view_statements[purpose, access]
 
     def store(self, purpose: str, access: Access) -> Path:

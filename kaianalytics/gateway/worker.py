@@ -5,7 +5,7 @@ The order of its life, of which no step may move:
 
 1. Limits first: no core dump, no file writes, a cap on memory; it dies with the gateway.
 2. Open: an in-memory catalog with every extension, secret and Python replacement off; the store attached read-only.
-3. The stop table and the secure views, from the pool's texts, in both their shapes; then every view is read once.
+3. The stop table and the views, from the pool's texts, in both their shapes; then every view is read once.
 4. Lock: no external access, no local file system, no setting can be changed. A worker that still reads a file ends.
 5. Only then READY, and requests one at a time, until the other side is gone. New stops change the views they touch in
    one transaction, before the next answer; a worker that can't make them hold ends.

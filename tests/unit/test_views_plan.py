@@ -362,9 +362,18 @@ def test_hidden_columns_are_in_statistics_views_alone_and_the_unit_is_its_number
     assert '"s"."kai_unit" = "t"."kai_unit"' in views["statistics"]
 
 
+def test_views_of_rows_are_secure_and_no_others_need_be() -> None:
+    for contracts, purposes in ((sample(), (IMPROVE, ADS, CAMPAIGN)), (load(COMPLETE_JOURNEY), (CAMPAIGN,))):
+        for purpose in purposes:
+            views = views_sql(store_plan(contracts, purpose, "rows"))
+            assert views and all(" SECURE VIEW " in shape for view in views for shape in view[:2])
+            of_statistics = views_sql(store_plan(contracts, purpose, "statistics"))
+            assert not any(" SECURE " in shape for view in of_statistics for shape in view)
+
+
 def test_a_pre_aggregate_is_a_view_with_stops_of_its_own() -> None:
     contacts, made = views_sql(store_plan(sample(), CAMPAIGN, "statistics"))[:2]
-    assert made.open.startswith('CREATE OR REPLACE SECURE VIEW "kai_pre_contacts_by_arm" AS SELECT')
+    assert made.open.startswith('CREATE OR REPLACE VIEW "kai_pre_contacts_by_arm" AS SELECT')
     for view in (contacts, made):
         assert "kai_stops" in view.stopping and "kai_stops" not in view.open and view.open.endswith("WHERE TRUE")
 
