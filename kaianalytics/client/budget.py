@@ -7,7 +7,7 @@ from html import escape
 
 import polars as pl
 
-from kaianalytics.client.digits import loss_text
+from kaianalytics.client.digits import left_text, loss_text
 from kaianalytics.client.shown import Shown
 from kaianalytics.client.tables import html_caption, text_table
 from kaianalytics.protocol import Budget, BudgetLine, YearLoss
@@ -40,20 +40,22 @@ class BudgetTable(Shown):
 
     def _text(self) -> str:
         cells = [
-            [line.name, loss_text(line.remaining), loss_text(line.limit), _percent(line)] for line in self.budget.lines
+            [line.name, left_text(line.remaining), left_text(line.limit), _percent(line)] for line in self.budget.lines
         ]
         table = text_table(["allowance", "left", "of", ""], cells, frozenset({1, 2, 3}))
         return "\n".join([*table, "", *self.caption])
 
     def _html(self) -> str:
-        rows = "".join(
-            f'<tr><td style="text-align:left">{escape(line.name)}</td><td>{_gauge(line)}</td>'
-            f'<td style="text-align:right">{escape(line.remaining)} of {escape(line.limit)}</td></tr>'
-            for line in self.budget.lines
-        )
+        rows = "".join(_row(line) for line in self.budget.lines)
         head = '<tr><th style="text-align:left">allowance</th><th>left</th><th>ρ</th></tr>'
         table = f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
         return f'<div class="kai-budget">{table}{html_caption(self.caption)}</div>'
+
+
+def _row(line: BudgetLine) -> str:
+    left = escape(f"{left_text(line.remaining)} of {left_text(line.limit)}")
+    name = f'<td style="text-align:left">{escape(line.name)}</td>'
+    return f'<tr>{name}<td>{_gauge(line)}</td><td style="text-align:right">{left}</td></tr>'
 
 
 def _year(year: YearLoss, population: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kaianalytics.client import cells
-from kaianalytics.client.caption import bounding_lines
+from kaianalytics.client.bounded import bounding_lines
 from kaianalytics.client.comparison import Comparison, Kind
 from kaianalytics.client.measures import Count, MeanShare, Measure, Share, Spread, TooFew, Wanted
 from kaianalytics.errors import Refused

@@ -8,7 +8,7 @@ Laws:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from math import floor, isfinite, log10
 from typing import Any
 
@@ -16,6 +16,7 @@ NOT_GIVEN = "not given"  # a key or a text that is missing in the data
 TOO_FEW = "too few to tell"  # a figure that noise would have made up
 NOTHING = "–"
 DECIMALS = 2  # of a number that has no ± to say how many digits it has
+LOSS_DIGITS = 4
 MOST_DECIMALS = 20  # a double has no more to say, whatever its ±
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -86,14 +87,24 @@ def plain(value: Any) -> str:
 
 
 def loss_text(value: str | Decimal) -> str:
-    """A privacy loss, or another small number, as a plain decimal; very small ones as a power of ten."""
+    """A privacy loss, or another small number, to four digits and rounded up."""
+    return _short(value, ROUND_CEILING)
+
+
+def left_text(value: str | Decimal) -> str:
+    """What is left of an allowance, to four digits and rounded down."""
+    return _short(value, ROUND_FLOOR)
+
+
+def _short(value: str | Decimal, rounding: str) -> str:
+    """A plain decimal; a very small one as a power of ten, and what is no number as it came."""
     try:
-        number = Decimal(value)
+        number = Context(prec=LOSS_DIGITS, rounding=rounding).plus(Decimal(value)).normalize()
     except InvalidOperation:
         return str(value)
     if not number.is_finite() or number == 0 or abs(number) >= Decimal("0.00001"):
-        return f"{number.normalize():f}" if number.is_finite() else str(value)
-    mantissa, exponent = f"{number.normalize():e}".split("e")
+        return f"{number:f}" if number.is_finite() else str(value)
+    mantissa, exponent = f"{number:e}".split("e")
     power = "10" + str(int(exponent)).translate(_RAISED)
     return power if mantissa == "1" else f"{mantissa}·{power}"
 

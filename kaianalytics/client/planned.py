@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from kaianalytics.client.caption import bounding_lines, loss_sentence, windows_sentences
+from kaianalytics.client.bounded import bounding_lines
 from kaianalytics.client.digits import loss_text, margin_text
+from kaianalytics.client.losses import loss_sentence, windows_sentences
 from kaianalytics.client.shown import Shown
 from kaianalytics.client.tables import Column, html_caption, html_columns, text_columns
 from kaianalytics.protocol import FigurePlan, StatisticsPlan

@@ -18,6 +18,7 @@ from decimal import Decimal
 from math import hypot
 from typing import TYPE_CHECKING
 
+from kaianalytics.client.bounded import of_figures
 from kaianalytics.client.cells import no_such_key
 from kaianalytics.client.digits import known, number_of
 from kaianalytics.errors import Refused
@@ -53,11 +54,18 @@ def roll_up(table: ReleaseTable, keys: Sequence[str], figures: Sequence[str]) ->
         rows=tuple(tuple(value for value, _, _ in row) for row in cells),
         margins=tuple(tuple(margin for _, margin, _ in row) for row in cells),
         supports=tuple(tuple(support for _, _, support in row) for row in cells),
+        bounding=_bounding(table, keep),
         notes=(),
         certificate={},  # it is of the cells as they were asked
     )
     of_cells = ("Of the cells as they were asked: " + " ".join(table.release.notes),) if table.release.notes else ()
     return replace(table, release=release, derived=(*table.derived, _sentence(table, keys, len(groups)), *of_cells))
+
+
+def _bounding(table: ReleaseTable, keep: Sequence[int]) -> tuple[str, ...]:
+    """What bounding leaves out of the figures that stay."""
+    staying = [table.release.columns[place].name for place in keep]
+    return of_figures(table.release.bounding, [figure.name for figure in table.figures], staying)
 
 
 def _places(table: ReleaseTable, keys: Sequence[str], figures: Sequence[str]) -> list[int]:

@@ -153,11 +153,18 @@ def test_what_is_held_back_and_what_was_chosen_is_said() -> None:
     told = replace(
         ONE_KEY,
         notes=("Groups of fewer than about 40 customers are held back.",),
-        bounds={"form": "rows", "rows": 1200, "values": {"pages": ["0", "40"]}, "found": "Choosing cost ρ 0.0002."},
+        bounds={
+            "form": "rows",
+            "rows": 1200,
+            "clipping": ["n: 2% are cut.", "other: 2% are cut."],
+            "values": {"pages": ["0", "40"]},
+            "found": "Choosing cost ρ 0.0002.",
+        },
     )
     text = repr(ReleaseTable(told))
     assert "Bounds chosen" not in repr(ReleaseTable(replace(ONE_KEY, bounds={"form": "unheard of", "rows": None})))
     assert "held back." in text and "Choosing cost ρ 0.0002." in text
+    assert "n: 2% are cut.\nother: 2% are cut.\n" in text  # there is no figure `other`
     assert "Bounds chosen: by rows in all, rows 1,200, values (pages 0 … 40)." in text
 
 
@@ -180,6 +187,12 @@ def test_windows_are_told_with_what_a_unit_loses_in_all_of_them() -> None:
     assert "One unit has lost so far: customer-year 2026 ρ 0.01." in text
     single = repr(ReleaseTable(replace(ONE_KEY, windows=windows[:1])))
     assert "1 window read: 2025-08-01." in single and "in all" not in single
+
+
+def test_losses_are_short_and_never_look_smaller_than_they_are() -> None:
+    made = ReleaseTable(replace(ONE_KEY, rho="0.000516590493"), remaining={"account": "0.360064139716"})
+    assert "ρ 0.0005166 charged" in repr(made) and "Left: ρ account 0.36." in repr(made)
+    assert "ρ 0.0000122" in repr(ReleaseTable(replace(ONE_KEY, rho="0.0000121901")))
 
 
 def test_a_repeat_says_that_it_was_free_and_a_threshold_what_it_cost_besides() -> None:

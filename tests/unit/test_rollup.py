@@ -58,6 +58,13 @@ def test_a_rollup_is_labelled_and_says_that_the_bounds_are_those_of_the_cells() 
     assert COUNTS.rollup("week").to_polars()["n_pm"].to_list() == [5.0, 5.0]
 
 
+def test_what_bounding_leaves_out_of_a_dropped_figure_is_dropped_with_it() -> None:
+    bounding = ("Rows without a customer are left out.", "n: at most 7 rows.", "cost: within 0 … 10.")
+    made = replace(COUNTS, release=replace(COUNTS.release, bounding=bounding))
+    assert made.rollup("week", figures=["n"]).release.bounding == bounding[:2]
+    assert made.rollup("week").release.bounding == bounding
+
+
 def test_a_clamped_table_is_added_up_from_what_came() -> None:
     assert COUNTS.clamped().rollup("week").release.rows[0][1] == 8
 
