@@ -126,7 +126,7 @@ class Afterwards:
         if written.name in _NUMERIC:
             return _numbers(_NUMERIC[written.name][0], arguments, _NUMERIC[written.name][1])
         if written.name in ("least", "greatest"):
-            return _alike(written.name, arguments)
+            return _limited(written.name, arguments)
         if written.name == "nullif" and len(arguments) == 2:
             return _alike("nullif", arguments)
         if written.name == "if" and len(arguments) == 3:
@@ -242,6 +242,13 @@ def _negative(operation: str, arguments: Sequence[Worth]) -> bool:
     if operation in ("abs", "sqrt"):
         return False
     return operation in ("-", "negate") or any(argument.negative for argument in arguments)
+
+
+def _limited(operation: str, arguments: Sequence[Worth]) -> Worth:
+    worth = _alike(operation, arguments)
+    if worth.kind not in ("number", "null"):
+        raise _mistyped(operation.upper(), "numbers")
+    return worth
 
 
 def _alike(operation: str, arguments: Sequence[Worth]) -> Worth:
