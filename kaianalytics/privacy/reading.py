@@ -50,6 +50,7 @@ _COMPARISONS: Mapping[str, str] = {
     "COMPARE_DISTINCT_FROM": "is distinct from",
     "COMPARE_NOT_DISTINCT_FROM": "is not distinct from",
 }
+_MIRRORED: Mapping[str, str] = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _CASTS: Mapping[str, str] = {
     **dict.fromkeys(("DOUBLE", "FLOAT8"), "to_number"),
     **dict.fromkeys(("INTEGER", "INT", "INT4", "BIGINT", "INT8", "LONG", "SIGNED"), "to_integer"),
@@ -142,6 +143,8 @@ def _comparison(node: Node, columns: Columns, depth: int) -> Expression:
     sides = met([expression_of(left, columns, depth), expression_of(right, columns, depth)])
     if "distinct" not in operation:
         _refuse_null(sides)
+    if isinstance(sides[0], Literal):  # `5 < x` is `x > 5`: a question has one form, and bounds are found in it
+        return applied(_MIRRORED.get(operation, operation), sides[::-1])
     return applied(operation, sides)
 
 

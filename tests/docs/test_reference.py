@@ -36,7 +36,7 @@ def test_every_command_option_and_argument_says_what_it_is_for() -> None:
 
 def test_the_scan_finds_codes_of_every_kind_of_maker() -> None:
     codes = {one.code: one for one in told()}
-    assert {"NOT_FOR_PURPOSE", "SYNTAX", "DATA_ERROR", "OWN_WORK", "HEAD_FORGED", "JOIN_UNSUPPORTED"} <= set(codes)
+    assert {"NOT_FOR_PURPOSE", "SYNTAX", "DATA_ERROR", "OWN_WORK", "HEAD_FORGED", "JOIN_CROSS"} <= set(codes)
     assert codes["HOME_ABSENT"].hint == "make one with `kai init`, or name another"
 
 

@@ -17,9 +17,9 @@ def where(condition: str) -> str:
     [
         # comparisons
         ("channel = 'web'", "(= channel 'web')"),
-        ("'web' <> Channel", "(<> 'web' channel)"),
-        ("5 < quantity", "(< 5 quantity)"),
-        ("5 >= quantity", "(>= 5 quantity)"),
+        ("'web' <> Channel", "(<> channel 'web')"),
+        ("5 < quantity", "(> quantity 5)"),
+        ("5 >= quantity", "(<= quantity 5)"),
         ("quantity == -1_000", "(= quantity -1000)"),
         ("quantity <= change", "(<= quantity change)"),
         ("channel IS DISTINCT FROM 'web'", "(is distinct from channel 'web')"),
