@@ -28,7 +28,7 @@ from kaianalytics.privacy.refusals import unsupported
 from kaianalytics.privacy.unit import ContributionBounds, PreAggregate, Profile, StatisticsView, root_up
 
 _EQUAL = 0.02  # errors that differ by so much are as good as equal
-_MANY = 10**9  # cells, where nobody knows how many
+MANY_CELLS = 10**9  # cells, where nobody knows how many
 _COSTS = {"stored": 0, "whole": 1, "rows": 2, "norm": 3, "groups": 4}
 
 
@@ -57,7 +57,7 @@ class Facts:
     @property
     def limit(self) -> int:
         """The L2 limit of row counts over the cells."""
-        return self.contribution.l2(_MANY if self.cells is None else self.cells)
+        return self.contribution.l2(MANY_CELLS if self.cells is None else self.cells)
 
     @property
     def stored_rows(self) -> int | None:
@@ -116,7 +116,7 @@ def _candidates(facts: Facts) -> Iterator[Callable[[], Bounding]]:
 
 
 def _stored_form(facts: Facts, stored: PreAggregate) -> Bounding:
-    parts = parts_of(facts.query, facts.cells, _all(facts, facts.limit), fine=_fine_counts(facts))
+    parts = parts_of(facts.query, facts.cells, _all(facts, facts.limit), fine=_fine_stored(facts))
     return Bounding(Form("whole"), parts, facts.cells, "stored", stored=stored)
 
 
@@ -128,7 +128,7 @@ def _units_form(facts: Facts) -> Bounding:
 
 def rows_form(facts: Facts, rows: int) -> Bounding:
     """At most so many rows of each unit: as stored, by the stored rank, or by a rank that the engine makes."""
-    parts = parts_of(facts.query, facts.cells, _all(facts, rows), fine=_fine_units(facts))
+    parts = parts_of(facts.query, facts.cells, _all(facts, rows), fine=_fine_units(facts, rows))
     if facts.stored_rows is not None and rows >= facts.stored_rows:
         return Bounding(Form("whole", rows=facts.stored_rows), parts, facts.cells, "direct")
     numbered = bool(facts.view.rank) and not facts.query.source.multiplies
@@ -138,7 +138,7 @@ def rows_form(facts: Facts, rows: int) -> Bounding:
 def groups_form(facts: Facts, groups: int, rows: int) -> Bounding:
     """At most so many cells of each unit, and so many rows in each."""
     reach = root_up(rows**2 * touched(facts.cells, groups))
-    parts = parts_of(facts.query, facts.cells, _all(facts, reach), fine=_fine_counts(facts))
+    parts = parts_of(facts.query, facts.cells, _all(facts, reach), fine=_fine_counts(facts, groups))
     return Bounding(Form("groups", groups, rows), parts, facts.cells, "per unit")
 
 
@@ -157,17 +157,27 @@ def _units_alone(facts: Facts) -> bool:
     return alone and facts.cells is not None and touched(facts.cells, *limits) == facts.cells
 
 
-def _fine_counts(facts: Facts) -> tuple[bool, ...]:
+def _fine_counts(facts: Facts, groups: int | None) -> tuple[bool, ...]:
     """Which measures need steps finer than rows: those scaled down in a cell, and counts with a root in their bound."""
-    return tuple(
-        measure.kind != "sum" or measure.weighed_by is not None if facts.cells else _scaled(measure)
-        for measure in facts.query.measures
-    )
+    known = groups is not None and facts.cells is not None  # unknown cells are counted in whole units by a threshold
+    root = known and _irrational(touched(facts.cells, groups))
+    return tuple(_scaled(measure) or (root and measure.kind != "sum") for measure in facts.query.measures)
 
 
-def _fine_units(facts: Facts) -> tuple[bool, ...]:
-    """Distinct units in finer steps, where no threshold needs them to be whole."""
-    return tuple(measure.kind == "units" and facts.cells is not None for measure in facts.query.measures)
+def _fine_stored(facts: Facts) -> tuple[bool, ...]:
+    limits = facts.contribution.groups, facts.contribution.rows
+    rows, units = _fine_counts(facts, limits[0]), _fine_units(facts, *limits)
+    return tuple(units[i] if m.kind == "units" else rows[i] for i, m in enumerate(facts.query.measures))
+
+
+def _fine_units(facts: Facts, *limits: int | None) -> tuple[bool, ...]:
+    """Distinct units in finer steps where the root of the cells they appear in is not whole."""
+    root = facts.cells is not None and _irrational(touched(facts.cells, *limits))
+    return tuple(root and measure.kind == "units" for measure in facts.query.measures)
+
+
+def _irrational(number: int) -> bool:
+    return math.isqrt(number) ** 2 != number
 
 
 def _scaled(measure: Measure) -> bool:

@@ -107,7 +107,8 @@ def _capped(bounding: Bounding, rows: Sequence[Counted]) -> Unit:
     counts = dict(unit)
     for (cell, place), steps in counts.items():
         part = bounding.parts[place]
-        count = counts.get((cell, part.weigher), 0) if part.weigher is not None else 0
+        weigher = part if part.weigher is None else bounding.parts[part.weigher]
+        count = 0 if part.weigher is None else counts.get((cell, part.weigher), 0) // weigher.scale
         if part.kind == "rows":
             unit[cell, place] = min(steps, most * part.scale)
         elif part.kind == "sum" and count > most:
