@@ -109,8 +109,8 @@ class Aggregates:
             return (self._rows(where),)
         node = _only(asked)
         found = self._bare_column(node)
-        if found is not None and self._scope.identifying(found) and not found.nullable:
-            return (self._rows(where),)  # an identifier that is never missing counts rows; another can't be asked about
+        if isinstance(found, ColumnOf) and (self._names_units(found) or self._is_sure_identifier(found)):
+            return (self._rows(where),)
         return (self._rows(self._present(expression_of(node, self._scope), where)),)
 
     def _count_if(self, asked: FunctionCall, where: Expression | None) -> tuple[Worth, ...]:
@@ -126,7 +126,7 @@ class Aggregates:
             raise unsupported("DISTINCT_AGGREGATE", function=asked.name.upper())
         node = _only(asked)
         found = self._bare_column(node)
-        if not isinstance(found, ColumnOf) or found.nullable or not self._is_unit(found):
+        if not isinstance(found, ColumnOf) or not self._names_units(found):
             units = [r.view.unit.column for r in self._scope.relations if r.view.unit is not None]
             raise unsupported("COUNT_DISTINCT", unit=units[0])
         return Worth(Of(self.measure(Measure("units", where=where))), role="count", whole=True)
@@ -136,8 +136,15 @@ class Aggregates:
         plain = kind(node) == "COLUMN_REF" and not alias_of(node)
         return self._scope.any_column(column_path(node)) if plain else None
 
-    def _is_unit(self, column: ColumnOf) -> bool:
-        return is_unit(self._scope.relations[column.relation].view, column.name)
+    def _names_units(self, column: ColumnOf) -> bool:
+        """Whether the column names the unit of every row that is counted: rows without a unit are left out."""
+        return is_unit(self._scope.relations[column.relation].view, column.name) and not self._domains.is_optional(
+            column
+        )
+
+    def _is_sure_identifier(self, column: ColumnOf) -> bool:
+        """Whether the column is an identifier that is never missing, so that it counts rows; others can't be asked."""
+        return self._scope.identifying(column) and not column.nullable
 
     def _present(self, expression: Expression, where: Expression | None) -> Expression | None:
         """The condition that the expression has a value, joined with another one; None where it always has."""

@@ -43,6 +43,10 @@ class Domains:
         image = self._image(expression)
         return self._intrinsic(expression) if image is None else image
 
+    def is_optional(self, column: ColumnOf) -> bool:
+        """Whether the column belongs to the right side of a LEFT JOIN, and is missing where nothing is joined."""
+        return column.relation > 0 and self.source.joins[column.relation - 1].kind == "left"
+
     def _image(self, expression: Expression) -> Domain | None:
         """The expression's values on all combinations of the declared values of its columns."""
         columns = sorted(columns_of(expression), key=lambda column: (column.relation, column.name))
@@ -73,8 +77,7 @@ class Domains:
         if values is None:
             return None
         # The right side of a LEFT JOIN can be missing though its own column never is.
-        optional = column.relation > 0 and self.source.joins[column.relation - 1].kind == "left"
-        missing = (None,) if optional else ()
+        missing = (None,) if self.is_optional(column) else ()
         return tuple(dict.fromkeys((*values, *missing)))
 
     def _intrinsic(self, expression: Expression) -> Domain | None:

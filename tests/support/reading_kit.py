@@ -57,7 +57,7 @@ def texts(name: str, *values: str | None) -> KeyDomain:
 
 ORDERS = view(
     "orders",
-    StatisticsColumn("customer_id", "string", nullable=False),  # not flagged: the unit's column is one by itself
+    StatisticsColumn("customer_id", "string"),  # not flagged: the unit's column is one by itself
     StatisticsColumn("order_id", "string", nullable=False, identifier=True, unique=True),
     StatisticsColumn("courier_id", "string", identifier=True),
     StatisticsColumn("product", "string", nullable=False, references=("products.product",)),

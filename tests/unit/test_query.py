@@ -229,6 +229,15 @@ def test_what_has_several_figures_is_spread_over_columns() -> None:
     assert measured(query)[1:] == ["histogram quantity edges 0 10 20.5", "top channel 2 of ('web', 'store')"]
 
 
+def test_units_are_counted_of_every_view_that_names_those_of_all_rows() -> None:
+    joined = "orders o JOIN customers c USING (customer_id) LEFT JOIN returns r ON r.order_id = o.order_id"
+    for unit in ("customer_id", "o.customer_id", "c.customer_id"):
+        assert measured(asked(f"SELECT count(DISTINCT {unit}) FROM {joined}")) == ["units"]
+        assert measured(asked(f"SELECT count({unit}) FROM {joined}")) == ["rows"]
+    assert refused(f"SELECT count(DISTINCT r.customer_id) FROM {joined}").code == "COUNT_DISTINCT"
+    assert refused(f"SELECT count(r.customer_id) FROM {joined}").code == "IDENTIFIER_USED"
+
+
 def test_equal_measures_are_measured_once() -> None:
     query = asked(
         "SELECT count(*), avg(amount), stddev(amount), variance(amount), median(amount), "
