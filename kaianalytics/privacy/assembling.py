@@ -11,7 +11,7 @@ from datetime import date, datetime
 from typing import Any
 
 from kaianalytics.errors import Fault
-from kaianalytics.privacy.plan import Cell, Exact, Plan, Statement, Tree
+from kaianalytics.privacy.plan import Cell, Exact, Plan, Statement, Tree, Vector
 
 Results = Sequence[Iterable[Sequence[Any]]]
 Table = list[tuple[Any, ...]]
@@ -36,7 +36,7 @@ def assemble(plan: Plan, results: Results) -> Exact:
             for place, vector in fill(plan, statement, rows, places):
                 vectors[place] = vector
         return Exact(cells, tuple(vectors))
-    except (KeyError, TypeError, ValueError):  # a cell that is none, a key that can't be one, a row of another shape
+    except (KeyError, IndexError, TypeError, ValueError):  # a cell that is none, a key that can't be one, a row of another shape
         raise _not_ours() from None
 
 
@@ -68,24 +68,32 @@ def _figures(
 def _numbers(
     plan: Plan, statement: Statement, rows: Table, places: Mapping[Cell, int]
 ) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """The vector of a statement with several numbers per cell; a tree's rows are its leaves."""
-    (place,) = statement.vectors
-    vector, width = plan.vectors[place], len(plan.query.keys)
-    found = [0] * (vector.width * len(places))
-    levels = _levels(vector.tree) if vector.tree else [(0, 1)]
-    most = vector.tree.leaves if vector.tree else vector.width
+    """The vectors of a statement with several numbers per cell; a tree's rows are its leaves."""
+    width = len(plan.query.keys)
     if plan.cells is None:  # units choose their cells by statement: what the threshold never saw isn't told
         rows = [row for row in rows if row[:width] in places]
-    for row in rows:
-        item, figure = row[width:]
-        if type(item) is not int or type(figure) is not int or not 0 <= item < most:
-            raise ValueError("a number has its place in the cell")
-        start = places[row[:width]] * vector.width
-        for first, span in levels:
-            found[start + first + item // span] += figure
     if len({row[: width + 1] for row in rows}) < len(rows):
         raise ValueError("a number of a cell comes at most once")
-    yield place, tuple(found)
+    for column, place in enumerate(statement.vectors, start=width + 1):
+        given = ((places[row[:width]], row[width], row[column]) for row in rows)
+        yield place, _spread(plan.vectors[place], len(places), given)
+    if {len(row) for row in rows} - {width + 1 + len(statement.vectors)}:
+        raise ValueError("a row has a figure for each vector")
+
+
+def _spread(vector: Vector, cells: int, given: Iterable[tuple[int, Any, Any]]) -> tuple[int, ...]:
+    """The numbers of a vector from (cell, place in the cell, figure)."""
+    found = [0] * (vector.width * cells)
+    levels = _levels(vector.tree) if vector.tree else [(0, 1)]
+    most = vector.tree.leaves if vector.tree else vector.width
+    for cell, item, figure in given:
+        if type(item) is not int or type(figure) is not int or item < 0 or (item >= most and figure):
+            raise ValueError("a number has its place in the cell")
+        if item < most:
+            start = cell * vector.width
+            for first, span in levels:
+                found[start + first + item // span] += figure
+    return tuple(found)
 
 
 def _levels(tree: Tree) -> list[tuple[int, int]]:

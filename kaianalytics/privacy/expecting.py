@@ -19,7 +19,7 @@ from kaianalytics.privacy.counting import Part
 from kaianalytics.privacy.forms import Bounding, sensitivities
 from kaianalytics.privacy.loss import PrivacyLoss
 from kaianalytics.privacy.plan import Form
-from kaianalytics.privacy.predicting import Spread, capped, error, seen, shortened
+from kaianalytics.privacy.predicting import Spread, capped, error, in_cells, seen, shortened
 from kaianalytics.privacy.query import After, Apply, Measure, Of, StatisticsQuery
 from kaianalytics.privacy.selecting import selected
 from kaianalytics.privacy.unit import ContributionBounds, Profile
@@ -76,10 +76,17 @@ class Expectation:
         spread = self._spread(place)
         if spread is None:
             return 0.0
-        cut = spread.mean() - spread.average(lambda total: self._left(place, form, moved, total))
+        cut = spread.average(lambda total: self._lost(place, form, moved, total))
         if self.query.measures[place].kind == "units":
             cut = spread.average(lambda total: self._unseen(form, total))
         return spread.units * max(cut, 0.0) / self._cells
+
+    def _lost(self, place: int, form: Form, moved: float, total: float) -> float:
+        """What is cut from all cells of a unit together."""
+        lost = total - self._left(place, form, moved, total)
+        normed = self.profile is not None and place in self.profile.norms and form.kind == "norm"
+        # Of a norm that was found, one less is up to √c less in the c cells of the unit together.
+        return lost * math.sqrt(in_cells(total, self._cells)) if normed else lost
 
     def _left(self, place: int, form: Form, moved: float, total: float) -> float:
         """What is left of a unit's total of the measure."""

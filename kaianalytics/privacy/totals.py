@@ -57,8 +57,7 @@ class Totals:
 
     def filter(self, part: Part) -> str:
         """Which rows count in the part."""
-        condition = self.rows.conditions.get(part.measure)
-        return f" FILTER (WHERE {condition})" if condition else ""
+        return filter_of(part, self.rows)
 
     def count(self, part: Part) -> str:
         """How many rows count in the part."""
@@ -66,15 +65,27 @@ class Totals:
 
     def of(self, part: Part) -> str:
         """The part of a group of rows, in steps."""
-        match part.kind:
-            case "sum":
-                x, where = self.rows.values[part.measure], self.filter(part)
-                total = times(part.scale, f"COALESCE(SUM({x}){where}, 0)")
-                return f"{total} - {part.centre} * COUNT({x}){where}" if part.centre else total
-            case "units":
-                return times(part.scale, f"COUNT(DISTINCT u){self.filter(part)}")
-            case _:
-                return times(part.scale, self.count(part))
+        return total_of(part, self.rows)
+
+
+def filter_of(part: Part, rows: Rows) -> str:
+    """Which rows count in the part."""
+    condition = rows.conditions.get(part.measure)
+    return f" FILTER (WHERE {condition})" if condition else ""
+
+
+def total_of(part: Part, rows: Rows) -> str:
+    """The part of a group of rows, in steps."""
+    where = filter_of(part, rows)
+    match part.kind:
+        case "sum":
+            x = rows.values[part.measure]
+            total = times(part.scale, f"COALESCE(SUM({x}){where}, 0)")
+            return f"{total} - {part.centre} * COUNT({x}){where}" if part.centre else total
+        case "units":
+            return times(part.scale, f"COUNT(DISTINCT u){where}")
+        case _:
+            return times(part.scale, f"COUNT(*){where}")
 
 
 def named(values: Iterable[str]) -> tuple[str, ...]:
