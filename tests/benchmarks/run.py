@@ -33,6 +33,7 @@ from machine import facts
 from page import HEAD, Table, page
 from parts import parts
 from starting import starting
+from statistics_speed import statistics_speed
 from whole_way import whole_way
 
 FOLDER = ROOT / "docs" / "reference"
@@ -84,8 +85,9 @@ def _measurements(work: Path, options: argparse.Namespace) -> list[Table]:
     with gateway(asker.home):
         asked = _told("asking", lambda: asking(asker))
     inside = _told("parts", lambda: parts(work / "parts", ROOT / "data_contracts"))
+    speed = _told("speed of statistics", lambda: statistics_speed(work / "speed"))
     way = _told("demo", lambda: whole_way(work, install=options.install, test_seconds=options.test_seconds))
-    return [way, started, asked, inside, building(builds)]
+    return [way, started, asked, inside, *speed, building(builds)]
 
 
 def _told(what: str, measure: Callable[[], T]) -> T:
