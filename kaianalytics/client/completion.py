@@ -63,31 +63,37 @@ def place_of(code: str, cursor: int) -> Place | None:
     return Place(before[start:], after.partition(quote)[0], "rows" if call == "sql" else "statistics")
 
 
-def offers(place: Place, datasets: Iterable[Dataset]) -> tuple[str, list[str]]:
-    """The fragment before the cursor, and what may stand there instead of it."""
+def offers(place: Place, datasets: Iterable[Dataset]) -> tuple[str, dict[str, str]]:
+    """The fragment before the cursor, and what may stand there instead of it, each word with what it is."""
     if place.options:
         fragment = re.split(r"\s", place.before)[-1]
-        return fragment, [word for word in (*(f"{name}=" for name in OPTIONS), *FLAGS) if word.startswith(fragment)]
+        words = [*(f"{name}=" for name in OPTIONS), *FLAGS]
+        return fragment, {word: "option" for word in words if word.startswith(fragment)}
     found = _WORD.search(place.before)
     fragment = found[0] if found else ""
     lead = place.before[: len(place.before) - len(fragment)]
     views = [view for view in datasets if not place.access or place.access in view.access]
-    words = dict.fromkeys(_words(lead, f"{place.before} {place.after}", views, fragment))
-    return fragment, [word for word in words if word.lower().startswith(fragment.lower())]
+    offered: dict[str, str] = {}
+    for word, kind in _words(lead, f"{place.before} {place.after}", views, fragment):
+        if word.lower().startswith(fragment.lower()):
+            offered.setdefault(word, kind)
+    return fragment, offered
 
 
-def _words(lead: str, text: str, views: list[Dataset], fragment: str) -> Iterator[str]:
+def _words(lead: str, text: str, views: list[Dataset], fragment: str) -> Iterator[tuple[str, str]]:
     named = [view for view in views if re.search(rf"\b{re.escape(view.name)}\b", text)] or views
-    if _AFTER_FROM.search(lead):
-        yield from (view.name for view in views)
-        return
-    yield from (str(column["name"]) for view in named for column in view.columns)
+    if not _AFTER_FROM.search(lead):
+        yield from ((str(column["name"]), "column") for view in named for column in view.columns)
     if _QUALIFIED.search(lead):
         return
-    yield from (view.name for view in views)
-    if fragment:  # a list of every word of SQL helps nobody
-        small = fragment.islower()
-        yield from (word.lower() if small else word for word in (*FUNCTIONS, *KEYWORDS))
+    yield from ((view.name, "view") for view in views)
+    if fragment and not _AFTER_FROM.search(lead):  # a list of every word of SQL helps nobody
+        yield from ((_cased(word, fragment), "function") for word in FUNCTIONS)
+        yield from ((_cased(word, fragment), "keyword") for word in KEYWORDS)
+
+
+def _cased(word: str, fragment: str) -> str:
+    return word.lower() if fragment.islower() else word
 
 
 def _opened_string(before: str) -> tuple[str, int, str] | None:
@@ -137,10 +143,10 @@ def matcher(datasets: Callable[[], Iterable[Dataset]]) -> Callable[[CompletionCo
         cursor = sum(len(line) + 1 for line in lines[: context.cursor_line]) + context.cursor_position
         place = place_of(context.full_text, cursor)
         try:
-            fragment, words = offers(place, datasets()) if place else ("", [])
+            fragment, words = offers(place, datasets()) if place else ("", {})
         except KaiError:
-            fragment, words = "", []
-        completions = [SimpleCompletion(word, type="kai") for word in words]
+            fragment, words = "", {}
+        completions = [SimpleCompletion(word, type=kind) for word, kind in words.items()]
         return {"completions": completions, "matched_fragment": fragment, "suppress": bool(words), "ordered": True}
 
     made: Callable[[CompletionContext], Any] = context_matcher(identifier="kai")(kai_matcher)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator
+from playwright.sync_api import Browser, Locator, expect
 from support.browser import NotebookPage, Watched
 from support.real_world import PROJECT, PYTHON, World, running_processes, soon
 
@@ -164,6 +164,23 @@ def test_tab_completes_what_kai_can_do(opened: Watched) -> None:
     offered = opened.page.locator(".jp-Completer-item")
     offered.first.wait_for()
     assert {"sql", "stats", "datasets", "budget"} <= set(" ".join(offered.all_inner_texts()).split())
+
+
+def test_a_question_in_sql_is_completed_as_it_is_typed_and_answered(opened: Watched) -> None:
+    page, cells = opened.page, opened.page.locator(".jp-Notebook .jp-CodeCell")
+    cells.last.locator(".cm-content").click()
+    page.keyboard.press("Control+A")  # over what the test before left there
+    page.keyboard.type("%%kai rho=0.001 as=visits\nSELECT device, COUNT(*) AS n FROM sess")
+    page.wait_for_timeout(200)  # Lab answers a Tab by what its editor has told it of the typing
+    page.keyboard.press("Tab")
+    expect(page.locator(".jp-Completer:visible")).to_contain_text("sessions")
+    page.keyboard.press("Enter")
+    expect(cells.last.locator(".cm-content")).to_contain_text("FROM sessions")
+    page.keyboard.type(" GROUP BY device")
+    page.keyboard.press("Shift+Enter")
+    table = page.locator(".jp-Notebook .kai-release table").last
+    expect(table).to_contain_text("television")
+    assert "±" in table.inner_text()
 
 
 def test_a_purposes_notebook_opens_with_its_kernel_from_the_files(lab: Lab, chromium: Browser) -> None:

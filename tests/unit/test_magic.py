@@ -246,4 +246,5 @@ def test_after_from_a_view_is_offered_and_before_it_its_columns_come_first() -> 
     place = place_of("%%kai rho=1\nSELECT ", 19)
     assert place is not None
     fragment, words = offers(place, VIEWS)
-    assert fragment == "" and words == ["device", "pages", "plan", "prefecture", "sessions", "customers"]
+    columns, views = ("device", "pages", "plan", "prefecture"), ("sessions", "customers")
+    assert fragment == "" and words == {**dict.fromkeys(columns, "column"), **dict.fromkeys(views, "view")}
