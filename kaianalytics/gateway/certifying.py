@@ -20,42 +20,63 @@ from typing import Any
 from kaianalytics.custody.keys import Keys
 from kaianalytics.gateway.allowed import STATISTICS_FUNCTIONS
 from kaianalytics.gateway.budgeting import plain
+from kaianalytics.gateway.drawing import Drawn
 from kaianalytics.gateway.guard import Guard
 from kaianalytics.gateway.lookups import lookups
 from kaianalytics.gateway.question import Question, lowered
 from kaianalytics.privacy.bounding import compile_query
 from kaianalytics.privacy.certificate import SIGNATURE, Asked, certificate_of, check, signed_text
+from kaianalytics.privacy.found_bounds import profile_plan
 from kaianalytics.privacy.loss import PrivacyLoss
+from kaianalytics.privacy.measurement import Measurement
 from kaianalytics.privacy.plan import Plan
+from kaianalytics.privacy.pricing import Priced
+from kaianalytics.privacy.unit import Profile
 from kaianalytics.protocol import StatisticsRequest
 
 SIGNED = b"kaianalytics certificate v1\n"
+FINDING = "finding"  # the part of a certificate that is of the measurement by which bounds were found
+_OF_A_MEASUREMENT = ("plan", "vectors", "loss", "account_loss")
+_NO_FINDING = {"loss": {"rho_units": 0, "delta_units": 0}}
 _ENGINES = ("kaianalytics", "opendp", "duckdb", "sqlglot")
 
 
-def certified(question: Question, charge_id: int, release: Mapping[str, Any], keys: Keys) -> dict[str, Any]:
-    """The signed certificate of a release, as JSON values."""
+def certified(
+    question: Question, settled: Priced, drawn: Drawn, charge_id: int, release: Mapping[str, Any], keys: Keys
+) -> dict[str, Any]:
+    """The signed certificate of a release, as JSON values; with that of the finding, where bounds were found."""
+    asked = _asked(question, settled.chosen_at, drawn.profile or question.profile)
+
+    def stated(measurement: Measurement) -> dict[str, Any]:
+        return certificate_of(
+            asked,
+            measurement,
+            snapshot=question.charge.snapshot,
+            entry=charge_id,
+            release=release,
+            versions=_versions(),
+        )
+
+    certificate = stated(settled.measurement)
+    if question.finding is not None:
+        found = stated(question.finding.measurement)
+        certificate[FINDING] = {part: found[part] for part in _OF_A_MEASUREMENT}
+    signature = {"key": keys.public_key_id, "ed25519": keys.sign(SIGNED + signed_text(certificate)).hex()}
+    return {**certificate, SIGNATURE: signature}
+
+
+def _asked(question: Question, chosen_at: PrivacyLoss, profile: Profile | None) -> Asked:
     request = question.request
     price = {"rho": request.rho, "epsilon": request.epsilon, "accuracy": request.accuracy, "size": request.size}
-    asked = Asked(
+    return Asked(
         sql=question.sql,
         views=question.views,
-        chosen_at=question.priced.chosen_at,
+        chosen_at=chosen_at,
         price={name: value for name, value in price.items() if value is not None},
         bounds=request.bounds,
         tables=request.tables,
-        profile=question.profile,
+        profile=profile,
     )
-    certificate = certificate_of(
-        asked,
-        question.measurement,
-        snapshot=question.charge.snapshot,
-        entry=charge_id,
-        release=release,
-        versions=_versions(),
-    )
-    signature = {"key": keys.public_key_id, "ed25519": keys.sign(SIGNED + signed_text(certificate)).hex()}
-    return {**certificate, SIGNATURE: signature}
 
 
 def findings(release: Mapping[str, Any], guard: Guard, signed: Callable[[bytes, bytes], bool]) -> list[str]:
@@ -69,15 +90,21 @@ def findings(release: Mapping[str, Any], guard: Guard, signed: Callable[[bytes, 
     unsigned = "The signature is not the custodian's over this certificate (step 1)."
     found = [] if _is_signed(certificate, signed) else [unsigned]
     derived = check(certificate, lambda asked: relowered(asked, guard), release)
+    finding = certificate.get(FINDING)
+    if isinstance(finding, Mapping):
+        derived += check({**certificate, **finding}, lambda asked: relowered(asked, guard, finding=True))
     return [*found, *map(str, derived), *_told_otherwise(release, certificate)]
 
 
-def relowered(asked: Asked, guard: Guard) -> Plan:
-    """The plan that a text comes to over the views it was asked of, parsed and bounded as the gateway does."""
+def relowered(asked: Asked, guard: Guard, *, finding: bool = False) -> Plan:
+    """The plan that a text comes to over the views it was asked of, or by which its bounds were found.
+
+    It is parsed, lowered and bounded as the gateway does.
+    """
     tables = lookups(StatisticsRequest(asked.sql, tables=asked.tables), asked.views)
     tree = guard.admit(asked.sql, (*asked.views, *tables), STATISTICS_FUNCTIONS).tree
     query, bounds = lowered(tree, asked.bounds, asked.views, tables)
-    return compile_query(query, bounds, asked.chosen_at, asked.profile)
+    return profile_plan(query) if finding else compile_query(query, bounds, asked.chosen_at, asked.profile)
 
 
 def _is_signed(certificate: Mapping[str, Any], signed: Callable[[bytes, bytes], bool]) -> bool:
@@ -102,7 +129,7 @@ def _told_otherwise(release: Mapping[str, Any], certificate: Mapping[str, Any]) 
 def _loss_told(certificate: Mapping[str, Any]) -> dict[str, Any]:
     """The loss and the windows as a release tells them; nothing at all of a certificate that states none."""
     try:
-        loss = PrivacyLoss(**certificate["loss"])
+        loss = PrivacyLoss(**certificate["loss"]) + PrivacyLoss(**certificate.get(FINDING, _NO_FINDING)["loss"])
         return {"rho": plain(loss.rho), "delta": plain(loss.delta), "windows": certificate["plan"]["windows"]}
     except (KeyError, TypeError, ValueError):
         return {"rho": None, "delta": None, "windows": None}

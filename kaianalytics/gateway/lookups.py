@@ -43,7 +43,7 @@ def lookups(asked: StatisticsRequest, views: Collection[str]) -> Mapping[str, Re
     return {name: _relation(name, columns) for name, columns in asked.tables.items()}
 
 
-def digests(tables: Mapping[str, Relation]) -> dict[str, str]:
+def table_digests(tables: Mapping[str, Relation]) -> dict[str, str]:
     """What the audit chain keeps of each table: a digest of its names, types and values."""
     return {name: digest(to_json(relation)) for name, relation in tables.items()}
 

@@ -1,40 +1,34 @@
 """A statistical question made ready: lowered, bounded, its loss proved; and what is drawn for it.
 
-Everything that is prepared rests on public facts: the admitted tree, the contract's bounds, the analyst's own and the
-asked price, and a profile that the contract declares or an earlier release found. Nothing is read.
-
-Three digests name a question, each with all that it must tell apart:
-    asked    the text's meaning, names and order included, the bounds and the price as they were asked: what is
-             repeated byte for byte
-    charged  what noise is drawn on: statements, sensitivities, scales, thresholds: what is never drawn twice for free
-    subject  what is counted of whom in which groups, whenever it is asked and in whichever windows: what a profile
-             that a release found is a profile of
+Laws: everything that is prepared rests on public facts: the admitted tree, the contract's bounds and the analyst's own,
+the asked price, and a profile that the contract declares or an earlier release found. Nothing is read. What is drawn
+is what was proved, and what is charged covers all of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from kaianalytics.gateway.digests import asked_digest, charged_digest, subject_digest
 from kaianalytics.gateway.drawing import Drawn
+from kaianalytics.gateway.finding import Finding, finding_of
 from kaianalytics.gateway.guard import Admitted, without_comments
-from kaianalytics.gateway.lookups import digests
+from kaianalytics.gateway.lookups import table_digests
 from kaianalytics.gateway.serving import window_id
 from kaianalytics.gateway.tokens import Session
 from kaianalytics.policy.purpose import Population
 from kaianalytics.privacy.asked import BoundsAsked
 from kaianalytics.privacy.assembling import assemble
 from kaianalytics.privacy.bounding import compile_query
-from kaianalytics.privacy.canonical import digest, to_json
-from kaianalytics.privacy.expression import Expression, columns_of, conjuncts
 from kaianalytics.privacy.loss import PrivacyLoss
 from kaianalytics.privacy.lowering import lower
 from kaianalytics.privacy.measurement import Measurement
 from kaianalytics.privacy.plan import Noisy, Plan
 from kaianalytics.privacy.prices import Price, price_of
 from kaianalytics.privacy.pricing import Priced, priced
-from kaianalytics.privacy.query import Relation, Source, StatisticsQuery
+from kaianalytics.privacy.query import Relation, StatisticsQuery
 from kaianalytics.privacy.unit import Profile, StatisticsView
 from kaianalytics.protocol import StatisticsRequest
 from kaianalytics.records.ledger import Charge
@@ -56,47 +50,66 @@ class Ground:
 
 @dataclass(frozen=True)
 class Question:
-    """One question with its proof: what will run, what it costs, and who is charged."""
+    """One question with its proof: what will run, what it costs, and who is charged.
+
+    `priced` is what is proved beforehand; where bounds are found from the data, by `finding`, the answer is made under
+    others than those: see `settled`.
+    """
 
     sql: str
     request: StatisticsRequest
     views: Mapping[str, StatisticsView]
     query: StatisticsQuery
-    bounds: BoundsAsked
     price: Price
     priced: Priced
+    finding: Finding | None
+    profile: Profile | None
     population: Population
     charge: Charge
     asked: str
     subject: str
-    profile: Profile | None
     tables: Mapping[str, str]
 
     @property
-    def plan(self) -> Plan:
-        """What will run."""
-        return self.priced.plan
+    def measurements(self) -> tuple[Measurement, ...]:
+        """All that is drawn, as it is proved beforehand."""
+        found = () if self.finding is None else (self.finding.measurement,)
+        return (*found, self.priced.measurement)
 
     @property
-    def measurement(self) -> Measurement:
-        """What is drawn, and its proof."""
-        return self.priced.measurement
+    def loss(self) -> PrivacyLoss:
+        """What a window is charged, or where there are none the account."""
+        return self.charge.window_loss if self.charge.windows else self.charge.loss
 
     @property
     def facts(self) -> dict[str, Any]:
         """What the audit chain keeps of the question."""
-        sensitivities = [{"measure": vector.measure, "l2": str(vector.l2)} for vector in self.plan.vectors]
+        vectors = [vector for measurement in self.measurements for vector in measurement.plan.vectors]
+        sensitivities = [{"measure": vector.measure, "l2": str(vector.l2)} for vector in vectors]
         loss = {"rho_units": self.charge.loss.rho_units, "delta_units": self.charge.loss.delta_units}
         named = {"windows": list(self.charge.windows), "tables": dict(self.tables)}
         return {"sql": self.sql, "asked": self.asked, "sensitivities": sensitivities, **loss, **named}
 
+    def settled(self, profile: Profile | None) -> Priced:
+        """What the answer is made by: as proved beforehand, or under the bounds that a found profile leads to."""
+        return self.priced if self.finding is None else self.finding.settled(profile)
+
+    def told_loss(self, settled: Priced) -> PrivacyLoss:
+        """What a window loses, or where there are none the account, by what was drawn in the end: within the charge."""
+        found = PrivacyLoss(0) if self.finding is None else self.finding.measurement.loss
+        return found + settled.measurement.loss
+
     def draw(self, fetch: Fetch) -> Drawn:
         """The noisy numbers: reads what the plan reads, once, and draws what was proved, once."""
-        return Drawn(read(self.plan, self.measurement, fetch), None)
+        if self.finding is None:
+            return Drawn(_read(self.priced.measurement, fetch))
+        profile = self.finding.profile(_read(self.finding.measurement, fetch))
+        return Drawn(_read(self.settled(profile).measurement, fetch), profile)
 
 
-def read(plan: Plan, measurement: Measurement, fetch: Fetch) -> Noisy:
+def _read(measurement: Measurement, fetch: Fetch) -> Noisy:
     """The plan's figures with noise; the exact ones are gone when this returns."""
+    plan = measurement.plan
     return measurement.release(assemble(plan, [fetch(statement.sql) for statement in plan.statements]))
 
 
@@ -104,29 +117,35 @@ def prepare(admitted: Admitted, asked: StatisticsRequest, session: Session, grou
     """The question with its proof, or QueryUnsupported naming what can't be proved."""
     query, bounds = lowered(admitted.tree, asked.bounds, ground.views, ground.tables)
     population = ground.populations[query.source.privacy_unit.population]
-    price = price_of(asked, population.reporting_delta)
-    subject = subject_digest(query)
-    profile = None if query.source.view.profile else ground.found(population.name, session.purpose, subject)
-
-    def compiled(loss: PrivacyLoss) -> Plan:
-        return compile_query(query, bounds, loss, profile)
-
-    found = priced(price, compiled, population.question_delta)
+    price, subject = price_of(asked, population.reporting_delta), subject_digest(query)
+    finding = finding_of(query, bounds, price, population.question_delta) if bounds.private else None
+    known = query.source.view.profile is not None or finding is not None or bounds.named
+    profile = None if known else ground.found(population.name, session.purpose, subject)
+    proved = _proved(query, bounds, price, profile, population) if finding is None else finding.settled(None)
     return Question(
         sql=without_comments(admitted.sql),  # another analyst may be shown it, and a comment is no part of it
         request=asked,
         views=ground.views,
         query=query,
-        bounds=bounds,
         price=price,
-        priced=found,
-        population=population,
-        charge=_charge(query, found, session, ground.snapshot),
-        asked=_asked_digest(query, bounds, price),
-        subject=subject,
+        priced=proved,
+        finding=finding,
         profile=profile,
-        tables=digests(ground.tables),
+        population=population,
+        charge=_charge(query, proved, finding, session, ground.snapshot),
+        asked=asked_digest(query, bounds, price),
+        subject=subject,
+        tables=table_digests(ground.tables),
     )
+
+
+def _proved(
+    query: StatisticsQuery, bounds: BoundsAsked, price: Price, profile: Profile | None, population: Population
+) -> Priced:
+    def compiled(loss: PrivacyLoss) -> Plan:
+        return compile_query(query, bounds, loss, profile)
+
+    return priced(price, compiled, population.question_delta)
 
 
 def lowered(
@@ -142,62 +161,36 @@ def lowered(
     return query, asked
 
 
-def _charge(query: StatisticsQuery, found: Priced, session: Session, snapshot: str) -> Charge:
-    measurement, view = found.measurement, query.source.view
-    span = view.windows.span if view.windows else None
-    windows = tuple(window_id(day, span) for day in found.plan.windows) if span else ()
+def _charge(query: StatisticsQuery, proved: Priced, finding: Finding | None, session: Session, snapshot: str) -> Charge:
+    """Who pays what: all that is drawn, and where the threshold is found later, all the δ that it may cost."""
+    measurements = [proved.measurement] if finding is None else [finding.measurement, proved.measurement]
+    loss = sum((each.account_loss for each in measurements), PrivacyLoss(0))
+    each_window = sum((each.loss for each in measurements), PrivacyLoss(0))
+    if finding is not None and query.unknown and finding.delta is not None:
+        loss, each_window = (
+            PrivacyLoss(each.rho_units, PrivacyLoss.of(0, finding.delta).delta_units) for each in (loss, each_window)
+        )
+    windows = _windows(query, proved.plan)
     return Charge(
         population=query.source.privacy_unit.population,
         purpose=session.purpose,
         analyst=session.user,
-        product=view.name,
-        question=charged_digest([measurement]),
+        product=query.source.view.name,
+        question=charged_digest(measurements),
         snapshot=snapshot,
-        loss=measurement.account_loss,
+        loss=loss,
         approval=session.approval,
         report=session.report,
         joined=_products(query),
         windows=windows,
-        window_loss=measurement.loss if windows else PrivacyLoss(0),
+        window_loss=each_window if windows else PrivacyLoss(0),
     )
 
 
-def _asked_digest(query: StatisticsQuery, bounds: BoundsAsked, price: Price) -> str:
-    return digest(to_json([query, bounds, price]))
-
-
-def subject_digest(query: StatisticsQuery) -> str:
-    """The digest of what a found profile is of: its views by their names, for their days move with every build."""
-    source = query.source
-    relations = [(relation.view.name, relation.rows) for relation in source.relations]
-    where = [part for part in conjuncts(query.where) if not _bounds_time(part, source)]
-    return digest(to_json([relations, source.joins, source.unit, where, query.keys, query.measures]))
-
-
-def _bounds_time(part: Expression, source: Source) -> bool:
-    """Whether a condition is about the event time alone, by which windows are chosen."""
-    windows = {
-        (place, relation.view.windows.column)
-        for place, relation in enumerate(source.relations)
-        if relation.view.windows is not None
-    }
-    columns = columns_of(part)
-    return bool(columns) and all((column.relation, column.name) in windows for column in columns)
-
-
-def charged_digest(measurements: Iterable[Measurement]) -> str:
-    """The digest of all that noise is drawn on and by; equal ones are one measurement, whatever is made of it after."""
-    return digest(to_json([_drawn_on(measurement) for measurement in measurements]))
-
-
-def _drawn_on(measurement: Measurement) -> list[object]:
-    plan = measurement.plan
-    noises = [
-        [each.setting.mechanism, each.setting.size, each.scale.hex(), each.threshold] for each in measurement.noises
-    ]
-    vectors = [replace(vector, sentence="") for vector in plan.vectors]  # a sentence names figures, and moves nothing
-    public = [plan.statements, vectors, plan.cells, plan.threshold, plan.windows]
-    return [public, plan.query.measures, noises, measurement.loss, measurement.account_loss]
+def _windows(query: StatisticsQuery, plan: Plan) -> tuple[str, ...]:
+    """The ids of the windows that the plan reads; every view that has windows has them of one span."""
+    spans = {relation.view.windows.span for relation in query.source.relations if relation.view.windows}
+    return tuple(window_id(day, span) for span in spans for day in plan.windows)
 
 
 def _products(query: StatisticsQuery) -> tuple[str, ...]:

@@ -149,6 +149,14 @@ def test_bounds_that_are_none_or_looser_than_the_contracts(
     assert refused(gateway, asker, {"sql": sql, "bounds": bounds, **PRICED}) == code
 
 
+def test_bounds_are_found_at_a_part_of_a_loss_and_where_there_are_any(gateway: Gateway, asker: Asker) -> None:
+    private = {"bounds": "private"}
+    assert refused(gateway, asker, {"sql": COUNT, "accuracy": "500", **private}) == "BOUNDS_PRIVATE_PRICE"
+    people = "SELECT COUNT(DISTINCT customer_id) AS n FROM sessions"
+    assert refused(gateway, asker, {"sql": people, **PRICED, **private}) == "BOUNDS_PRIVATE_NONE"
+    assert refused(gateway, asker, {"sql": COUNT, "rho": "0.000000000001", **private}) == "LOSS_OUT_OF_RANGE"
+
+
 TABLES = [
     ({"sessions": {"a": ["x"]}}, "TABLE_NAME"),
     ({"t": {"a": ["x"] * 1001}}, "TABLE_TOO_LARGE"),

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from support.real_world import Asker, Gateway, notebook, refusal
+from support.real_world import AS_OF, Asker, Gateway, World, notebook, refusal
 
 from kaianalytics.protocol import API
 
@@ -310,3 +310,53 @@ def test_keys_that_nobody_declared_are_found_at_the_contracts_delta_which_adds_u
         spent_delta = Decimal(lines[name]["delta_remaining"]) - Decimal(after[name]["delta_remaining"])
         assert spent_delta == Decimal(made["delta"])
     assert not asker.stats("SELECT seconds // 600 AS t, COUNT(*) AS m FROM sessions GROUP BY 1", "0.01")["charged"]
+
+
+# Bounds from the data
+
+
+def private(asker: Asker, sql: str, rho: str, bounds: str | None = "private") -> dict[str, Any]:
+    answer: dict[str, Any] = asker.door.request_json(
+        "POST", f"{API}/statistics", {"sql": sql, "rho": rho, "bounds": bounds}
+    )
+    return answer
+
+
+def test_bounds_are_found_within_one_charge_and_the_release_says_what_that_cost_and_found(asker: Asker) -> None:
+    before, sql = spent(asker), "SELECT device, COUNT(*) AS n FROM sessions WHERE pages > 1 GROUP BY device"
+    answer = private(asker, sql, "0.006")
+    made = release(answer)
+    assert spent(asker) == before + Decimal("0.006") and made["rho"] == "0.006"
+    assert made["bounds"]["found_at_rho"] == "0.0006" and made["bounds"]["units_found"] > 100
+    assert set(made["bounds"]["at_most"]["n"]) == {"50%", "90%", "99%"}
+    assert any("twice the noise" in sentence for sentence in made["bounds"]["clipping"])
+    certificate = made["certificate"]
+    parts = [certificate[part]["rho_units"] for part in ("loss",)] + [certificate["finding"]["loss"]["rho_units"]]
+    assert sum(parts) == 6 * 10**9
+    assert certificate["profile"]["units"] == made["bounds"]["units_found"]
+    again, renamed = private(asker, sql, "0.006"), private(asker, sql.replace("AS n", "AS visits"), "0.006")
+    assert again["release"] == answer["release"] and not again["charged"]
+    assert not renamed["charged"]
+    assert [row[1] for row in release(renamed)["rows"]] == [row[1] for row in made["rows"]]
+    assert spent(asker) == before + Decimal("0.006")
+    assert private(asker, sql, "0.006", None)["charged"]  # within the contract's bounds it is another question
+
+
+def test_a_found_profile_chooses_the_bounds_of_later_questions_where_none_is_declared(world: World) -> None:
+    world.edit("sessions.odcs.yaml", "- property: kai.profile", "- property: elsewhere.profile")
+    world.kai("build", "--as-of", AS_OF)
+    sql = "SELECT COUNT(*) AS n FROM sessions"
+    with world.gateway() as gateway:
+        asker = gateway.session()
+        first = asker.stats(sql, "0.004")
+        assert "clipping" not in release(first)["bounds"]
+        found = release(private(asker, sql, "0.01"))
+        assert asker.stats(sql, "0.004")["release"] == first["release"]  # what was answered is repeated as it was
+        later = asker.stats(sql.replace("AS n", "AS later"), "0.0041")
+        assert release(later)["bounds"]["clipping"]
+        assert release(later)["margins"][0][0] < release(first)["margins"][0][0]
+        assert release(later)["certificate"]["profile"] == found["certificate"]["profile"]
+        elsewhere = gateway.session("aiko", "ad-targeting").stats(sql, "0.0041")
+        assert "clipping" not in release(elsewhere)["bounds"]  # found for one purpose, and used for it alone
+        for number in (found["release_id"], release(later)["release_id"]):
+            assert "holds" in world.kai("release", "verify", str(number))

@@ -22,7 +22,7 @@ WALKER = Path(__file__).parents[1] / "support" / "walker.py"
 ROOT = Path(__file__).parents[2]
 CHARGED = STEPS.index("charge committed")  # from here on the account has paid
 RELEASED = STEPS.index("release committed")  # from here on the answer is recorded
-BOUNDS = ("",)
+BOUNDS = ("", "private")
 
 
 @pytest.fixture(scope="module")
