@@ -122,13 +122,13 @@ def _stored_form(facts: Facts, stored: PreAggregate) -> Bounding:
 
 def _units_form(facts: Facts) -> Bounding:
     # The root of the number of cells is rarely whole: in finer steps it is rounded up by next to nothing.
-    parts = parts_of(facts.query, facts.cells, _all(facts, 1), fine=_fine_units(facts))
+    parts = parts_of(facts.query, facts.cells, _all(facts, 1), fine=_fine_roots(facts))
     return Bounding(Form("whole"), parts, facts.cells, "direct")
 
 
 def rows_form(facts: Facts, rows: int) -> Bounding:
     """At most so many rows of each unit: as stored, by the stored rank, or by a rank that the engine makes."""
-    parts = parts_of(facts.query, facts.cells, _all(facts, rows), fine=_fine_units(facts, rows))
+    parts = parts_of(facts.query, facts.cells, _all(facts, rows), fine=_fine_roots(facts, rows))
     if facts.stored_rows is not None and rows >= facts.stored_rows:
         return Bounding(Form("whole", rows=facts.stored_rows), parts, facts.cells, "direct")
     numbered = bool(facts.view.rank) and not facts.query.source.multiplies
@@ -166,14 +166,14 @@ def _fine_counts(facts: Facts, groups: int | None) -> tuple[bool, ...]:
 
 def _fine_stored(facts: Facts) -> tuple[bool, ...]:
     limits = facts.contribution.groups, facts.contribution.rows
-    rows, units = _fine_counts(facts, limits[0]), _fine_units(facts, *limits)
+    rows, units = _fine_counts(facts, limits[0]), _fine_roots(facts, *limits)
     return tuple(units[i] if m.kind == "units" else rows[i] for i, m in enumerate(facts.query.measures))
 
 
-def _fine_units(facts: Facts, *limits: int | None) -> tuple[bool, ...]:
-    """Distinct units in finer steps where the root of the cells they appear in is not whole."""
+def _fine_roots(facts: Facts, *limits: int | None) -> tuple[bool, ...]:
+    """Trees, and distinct units where the root of the cells they appear in isn't whole, in steps finer than rows."""
     root = facts.cells is not None and _irrational(touched(facts.cells, *limits))
-    return tuple(root and measure.kind == "units" for measure in facts.query.measures)
+    return tuple(m.kind == "tree" or (root and m.kind == "units") for m in facts.query.measures)
 
 
 def _irrational(number: int) -> bool:
@@ -235,9 +235,10 @@ def _row_bounds(facts: Facts, limit: int) -> list[int]:
 def _limit_of(facts: Facts, place: int) -> Fraction:
     """The contract's limit of a measure's norm, in rows of its largest value."""
     if facts.query.measures[place].kind == "units":
-        cells = touched(facts.cells, facts.contribution.groups, facts.contribution.rows)
-        return Fraction(norm_steps(cells, 1000), 1000)
-    return Fraction(facts.limit)
+        square = touched(facts.cells, facts.contribution.groups, facts.contribution.rows)
+    else:
+        square = facts.contribution.square(facts.cells or MANY_CELLS)
+    return Fraction(norm_steps(square, 1000), 1000)  # a root of the contract's limit, and next to nothing more
 
 
 def _best_reach(facts: Facts, place: int) -> Fraction:

@@ -111,11 +111,21 @@ def _points(quantiles: Quantiles, units: int) -> tuple[tuple[float, float], ...]
 
 
 def _between(above: float, ends: float, low: float, high: float, last: float) -> Iterator[tuple[float, float]]:
-    """Typical units between two quantiles: `above` and `ends` are the shares of units above `low` and above `high`."""
-    share = (above - ends) / _PER_PIECE
+    """Typical units between two quantiles: `above` and `ends` are the shares of units above `low` and above `high`.
+
+    Along a power law each stands for a share smaller by the same factor, down to that of one unit (`last`): the few
+    largest hold much of what there is, and equal shares would count none of them.
+    """
+    least = max(ends, min(last, above / 2))
+    steep = low > 0 and above > least > 0
     for i in range(_PER_PIECE):
-        left = ends + share * (_PER_PIECE - i - 0.5)
-        yield share, _total(left, above, max(ends, min(last, above / 2)), low, high)
+        upper, lower = (
+            above * (least / above) ** (place / _PER_PIECE) if steep else above - (above - ends) * place / _PER_PIECE
+            for place in (i, i + 1)
+        )
+        left = math.sqrt(upper * lower) if steep else (upper + lower) / 2
+        lower = ends if i == _PER_PIECE - 1 else lower
+        yield upper - lower, _total(left, above, least, low, high)
 
 
 def _total(left: float, above: float, ends: float, low: float, high: float) -> float:

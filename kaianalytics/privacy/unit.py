@@ -61,9 +61,13 @@ class ContributionBounds:
 
     def l2(self, cells: int) -> int:
         """How far, rounded up, one unit's rows move the vector of row counts over `cells` cells (L2)."""
-        limits = [] if self.rows is None else [self.rows]
+        return root_up(self.square(cells))
+
+    def square(self, cells: int) -> int:
+        """The square of that, before it is rounded."""
+        limits = [] if self.rows is None else [self.rows**2]
         if self.groups is not None and self.rows_per_group is not None:
-            limits.append(root_up(self.rows_per_group**2 * min(self.groups, cells)))
+            limits.append(self.rows_per_group**2 * min(self.groups, cells))
         return min(limits)
 
 
