@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from kaianalytics.client.digits import loss_text
+
 BIAS = "Bounding is a bias that no ± counts:"
 _FORMS = {
     "rows": "by rows in all",
@@ -45,13 +47,28 @@ def once(sentences: Iterable[str], figures: Sequence[str]) -> list[str]:
 def bounds_sentences(bounds: Mapping[str, Any], figures: Sequence[str]) -> Iterator[str]:
     """The bounds that were chosen, whom they cut short, and what choosing them cost and found."""
     told = {name: value for name, value in bounds.items() if value not in (None, "", (), [], {})}
+    found = {name: told.pop(name) for name in ("found_at_rho", "units_found", "at_most") if name in told}
     form = [_FORMS.get(str(told.pop("form")), "")] if "form" in told else []
     facts = form + [f"{_words(name)} {_fact(value)}" for name, value in told.items() if not _is_sentence(value)]
     if any(facts):
         yield "Bounds chosen: " + ", ".join(fact for fact in facts if fact) + "."
+    yield from _found(found)
     for value in told.values():
         if _is_sentence(value):
             yield from once([value] if isinstance(value, str) else value, figures)
+
+
+def _found(found: Mapping[str, Any]) -> Iterator[str]:
+    """What `bounds="private"` found, and at what part of the price."""
+    if "found_at_rho" not in found:
+        return
+    units = f" of about {_fact(found['units_found'])} units" if "units_found" in found else ""
+    yield f"Bounds were found from the data{units}, for ρ {loss_text(str(found['found_at_rho']))} of the price."
+    shares = found.get("at_most")
+    for name, points in shares.items() if isinstance(shares, Mapping) else ():
+        if isinstance(points, Mapping):
+            upto = ", ".join(f"{share} at most {most}" for share, most in points.items())
+            yield f"{name}: of them {upto}."
 
 
 def _words(name: str) -> str:

@@ -168,6 +168,14 @@ def test_what_is_held_back_and_what_was_chosen_is_said() -> None:
     assert "Bounds chosen: by rows in all, rows 1,200, values (pages 0 … 40)." in text
 
 
+def test_bounds_that_were_found_say_what_that_cost_and_what_was_found() -> None:
+    found = {"found_at_rho": "0.0004", "units_found": 42000, "at_most": {"n": {"50%": "4", "90%": "16"}}}
+    text = repr(ReleaseTable(replace(ONE_KEY, bounds={"form": "norm", **found})))
+    assert "Bounds chosen: by length over the groups.\n" in text
+    assert "Bounds were found from the data of about 42,000 units, for ρ 0.0004 of the price." in text
+    assert "n: of them 50% at most 4, 90% at most 16." in text
+
+
 def test_what_bounding_leaves_out_is_told_once_for_the_figures_that_it_holds_for() -> None:
     sentences = ("Rows without a customer are left out.", "n: at most 7 rows.", "pages: at most 7 rows.")
     text = repr(ReleaseTable(replace(RELEASE, bounding=sentences)))
