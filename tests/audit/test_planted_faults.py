@@ -54,8 +54,8 @@ def test_a_sensitivity_of_a_whole_question_that_is_half_of_the_true_one(name: st
 def test_a_sensitivity_that_forgets_how_many_cells_are_touched() -> None:
     plan = QUESTIONS["customers"].plan()
     (vector,) = plan.vectors
-    assert (vector.l2, vector.l0) == (2, 3)  # √3 rounded up
-    assert caught(Attack(replace(plan, vectors=(replace(vector, l2=1),))), 3 * DRAWS)
+    assert vector.l2 > 1.7 * vector.linf  # √3 cells
+    assert caught(Attack(replace(plan, vectors=(replace(vector, l2=vector.linf),))), 3 * DRAWS)
 
 
 # --- bounds
