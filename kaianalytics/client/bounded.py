@@ -47,7 +47,7 @@ def once(sentences: Iterable[str], figures: Sequence[str]) -> list[str]:
 def bounds_sentences(bounds: Mapping[str, Any], figures: Sequence[str]) -> Iterator[str]:
     """The bounds that were chosen, whom they cut short, and what choosing them cost and found."""
     told = {name: value for name, value in bounds.items() if value not in (None, "", (), [], {})}
-    found = {name: told.pop(name) for name in ("found_at_rho", "units_found", "at_most") if name in told}
+    found = {str(name): told.pop(name) for name in ("found_at_rho", "units_found", "at_most") if name in told}
     form = [_FORMS.get(str(told.pop("form")), "")] if "form" in told else []
     facts = form + [f"{_words(name)} {_fact(value)}" for name, value in told.items() if not _is_sentence(value)]
     if any(facts):
