@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from kaianalytics.cli.terminal import console, for_people, open_home, socket_path
+from kaianalytics.client.launch import launched_level
 from kaianalytics.client.transport import GatewayClient
 from kaianalytics.errors import Unreachable
-from kaianalytics.protocol import API, ISOLATION_SENTENCE
+from kaianalytics.protocol import API, isolation_sentence
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="The custodian's process: answers notebooks, keeps the records."
@@ -28,7 +29,8 @@ def serve() -> None:
 
     home = open_home()
     os.umask(0o077)
-    console.print(f"Gateway on {home.socket_path}. {ISOLATION_SENTENCE}", markup=False, soft_wrap=True)
+    sentence = isolation_sentence(launched_level())
+    console.print(f"Gateway on {home.socket_path}. {sentence}", markup=False, soft_wrap=True)
     serve_home(home)
 
 

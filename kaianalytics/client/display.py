@@ -22,8 +22,7 @@ import polars as pl
 from kaianalytics.client.tables import html_caption, html_table, text_table
 from kaianalytics.errors import Refused
 from kaianalytics.protocol import (
-    GUARD_RAILS_ONLY,
-    ISOLATION_SENTENCE,
+    ISOLATION_SENTENCES,
     Budget,
     BudgetLine,
     Dataset,
@@ -260,8 +259,8 @@ class BudgetTable(Shown):
 
 def isolation_sentence(level: str) -> str:
     """What an isolation level means, in one sentence."""
-    if level == GUARD_RAILS_ONLY:
-        return ISOLATION_SENTENCE
+    if level in ISOLATION_SENTENCES:
+        return ISOLATION_SENTENCES[level]
     return level if level.startswith("Isolation:") else f"Isolation: {level or 'not stated'}."
 
 

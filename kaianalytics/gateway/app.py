@@ -18,7 +18,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from kaianalytics.gateway.binding import binding_of
 from kaianalytics.gateway.custodian import Custodian
+from kaianalytics.gateway.isolation import Statement
 from kaianalytics.gateway.reading import bearer, json_body, path_number, peer, text_field
 from kaianalytics.gateway.refusing import guarded, no_such_door
 from kaianalytics.gateway.tokens import Identity, Session
@@ -74,6 +76,7 @@ class Doors:
             text_field(body, "purpose"),
             text_field(body, "kernel"),
             text_field(body, "notebook", ""),
+            Statement.of(body),
         )
         return JSONResponse(grant)
 
@@ -144,12 +147,12 @@ class Doors:
         return self._queries[session.user]
 
     def _identity(self, request: Request) -> Identity:
-        identity = self._doorkeeper.identity(bearer(request), peer(request))
+        identity = self._doorkeeper.identity(bearer(request), peer(request), binding_of(request))
         request.state.user = identity.user
         return identity
 
     def _session(self, request: Request) -> Session:
-        session = self._doorkeeper.session(bearer(request), peer(request))
+        session = self._doorkeeper.session(bearer(request), peer(request), binding_of(request))
         request.state.user = session.user
         return session
 

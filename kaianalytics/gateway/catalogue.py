@@ -13,7 +13,7 @@ from kaianalytics.policy.contract import Access
 from kaianalytics.policy.views import ColumnPlan, TablePlan
 from kaianalytics.privacy.loss import PrivacyLoss
 from kaianalytics.privacy.unit import StatisticsView
-from kaianalytics.protocol import ISOLATION_SENTENCE, Budget, BudgetLine, Dataset
+from kaianalytics.protocol import Budget, BudgetLine, Dataset
 from kaianalytics.records import ledger
 from kaianalytics.records.ledger import Limit
 
@@ -34,7 +34,7 @@ class Catalogue:
             "status": "ok",
             "snapshot": serving.snapshot(self._context.stop_epoch()),
             "as_of": serving.as_of,
-            "isolation": ISOLATION_SENTENCE,
+            "isolation": self._context.isolation.sentence,
             "purposes": [(key, purposes[key].title) for key in serving.open_purposes],
         }
 

@@ -18,6 +18,7 @@ from kaianalytics.gateway.context import Context
 from kaianalytics.gateway.enforcement import Enforcement
 from kaianalytics.gateway.guard import Guard
 from kaianalytics.gateway.identity import Doorkeeper
+from kaianalytics.gateway.isolation import Isolation
 from kaianalytics.gateway.pool import WorkerPool
 from kaianalytics.gateway.reviewing import Reviewing
 from kaianalytics.gateway.runs import Runs
@@ -51,7 +52,8 @@ def open_custodian(home: Home) -> Iterator[Custodian]:
     with contextlib.ExitStack() as undo:
         records = Records.of(home, keys)
         undo.callback(records.close)
-        context = Context(home, keys, records, CurrentServing(home.stores), CurrentRoles(home), utc_now)
+        serving, roles = CurrentServing(home.stores), CurrentRoles(home)
+        context = Context(home, keys, records, serving, roles, utc_now, Isolation.tested_now())
         declare_caps(context)
         withdraw_pages(context)
         guard = Guard()
@@ -124,6 +126,6 @@ def _rooms(context: Context, guard: Guard, pool: WorkerPool) -> Custodian:
         enforcement=Enforcement(context, guard, pool),
         approvals=Approvals(context, doorkeeper),
         reviewing=Reviewing(context, doorkeeper),
-        runs=Runs(context, doorkeeper, tokens),
+        runs=Runs(context, doorkeeper),
         pool=pool,
     )

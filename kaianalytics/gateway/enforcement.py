@@ -44,7 +44,7 @@ from kaianalytics.gateway.tokens import Session
 from kaianalytics.policy.contract import Access
 from kaianalytics.policy.decision import Deny, Permit, Request, decide
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.protocol import ISOLATION_SENTENCE, StatisticsRequest
+from kaianalytics.protocol import StatisticsRequest, isolation_sentence
 from kaianalytics.records import ledger, reviews, runs, stops
 from kaianalytics.records.ledger import StoredRelease
 from kaianalytics.records.transaction import Transaction
@@ -90,7 +90,7 @@ class Enforcement:
             left = {"rows": answer.outcome.rows, "bytes": len(arrow), "digest": answer.outcome.digest}
             milliseconds = round(answer.outcome.seconds * 1000)
             self._record(session, "rows.answered", sql=digest(sql), snapshot=snapshot, ms=milliseconds, **left)  # 5
-        return RowsAnswer(arrow, answer.outcome.digest, snapshot, ISOLATION_SENTENCE)  # 6
+        return RowsAnswer(arrow, answer.outcome.digest, snapshot, isolation_sentence(session.isolation))  # 6
 
     def answer_statistics(
         self, session: Session, asked: StatisticsRequest, gone: Event | None = None
@@ -108,7 +108,7 @@ class Enforcement:
                 if released is None:
                     exact = worker.fetch(question.bounded.sql, DEADLINE_SECONDS, gone=gone)  # 6
                     noisy = question.measurement.release(question.bounded.assemble(exact))  # 7
-                    payload = release_payload(question, charge_id, noisy)
+                    payload = release_payload(question, charge_id, noisy, isolation_sentence(session.isolation))
                     self._record_release(session, charge_id, payload)  # 8
                     return self._answer(session, question, payload, charged=True)  # 9
         return self._answer(session, question, released.payload, charged=False)

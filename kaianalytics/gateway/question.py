@@ -21,7 +21,7 @@ from kaianalytics.privacy.loss import PrivacyLoss
 from kaianalytics.privacy.measurement import Measurement, plan
 from kaianalytics.privacy.query import Key, StatisticsQuery, lower
 from kaianalytics.privacy.unit import StatisticsView
-from kaianalytics.protocol import ISOLATION_SENTENCE, Release, ReleaseColumn, Scalar, StatisticsRequest
+from kaianalytics.protocol import Release, ReleaseColumn, Scalar, StatisticsRequest
 from kaianalytics.records.ledger import Charge
 
 
@@ -84,14 +84,14 @@ def asked_loss(rho: str) -> PrivacyLoss:
     return loss
 
 
-def release_payload(question: Question, charge_id: int, noisy: Sequence[Sequence[int]]) -> bytes:
+def release_payload(question: Question, charge_id: int, noisy: Sequence[Sequence[int]], isolation: str) -> bytes:
     """The release as it is recorded and sent: these bytes, now and at every repeat."""
     release = Release(
         release_id=charge_id,
         sql=without_comments(question.sql),  # another analyst may be shown it, and a comment is no part of it
         purpose=question.charge.purpose,
         snapshot=question.charge.snapshot,
-        isolation=ISOLATION_SENTENCE,
+        isolation=isolation,
         columns=tuple(_columns(question)),
         rows=tuple(tuple(_scalar(value) for value in row) for row in question.bounded.table(noisy)),
         bounding=question.bounded.bounding,

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import jwt
 
 from kaianalytics.errors import IdentityRefused
+from kaianalytics.protocol import GUARD_RAILS_ONLY
 
 ALGORITHM = "HS256"
 REQUIRED = ["aud", "exp", "iat", "jti", "sub"]
@@ -47,6 +48,7 @@ class Session:
     run: int = 0
     approval: str = ""
     rho_per_run: str = ""
+    isolation: str = GUARD_RAILS_ONLY
     identity: str = ""  # id of the identity token that it was asked for with: revoking that one ends this one
 
     @property
@@ -90,6 +92,7 @@ class Tokens:
             "run",
             "approval",
             "rho_per_run",
+            "isolation",
             "identity",
         )
         return Session(session_id=claims["jti"], user=claims["sub"], **{name: claims[name] for name in fields})

@@ -1,6 +1,6 @@
 """One function that applies a confinement to this process: the order in which its layers must come.
 
-1. Control groups first, for all that is started is counted in them; then limits, and the mask of what is written.
+1. Limits, and the mask of what is written. Whoever started the process has put it into a control group by now.
 2. The view of its own, from a forked child: mounts can't be made under Landlock, and take capabilities.
 3. Capabilities dropped. 4. Landlock. 5. Seccomp last, which forbids what the others needed.
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from kaianalytics.errors import Fault
-from kaianalytics.sandbox import capabilities, cgroups, landlock, libc, limits, namespaces, seccomp
+from kaianalytics.sandbox import capabilities, landlock, libc, limits, namespaces, seccomp
 from kaianalytics.sandbox.confinement import SHARED_MEMORY, Confinement, Layer
 from kaianalytics.sandbox.seccomp import Filter
 
@@ -26,7 +26,7 @@ ORPHAN_SECONDS = 1.0  # how soon a program is ended whose starter is gone
 
 @dataclass(frozen=True)
 class Held:
-    """The layers that hold now, and the bounds among them: of limits and control groups, by name."""
+    """The layers that this process put on itself and that hold now, and the names of the limits among them."""
 
     layers: frozenset[Layer]
     bounds: frozenset[str]
@@ -68,8 +68,6 @@ def run(confinement: Confinement, program: Callable[[Held], NoReturn], *, keep: 
 def enter_limits(confinement: Confinement) -> frozenset[str]:
     """Step 1; the names of the bounds that hold."""
     bounds: frozenset[str] = frozenset()
-    if Layer.CGROUPS in confinement.layers:
-        bounds |= cgroups.enter(confinement.memory, confinement.processes)
     if Layer.LIMITS in confinement.layers:
         bounds |= limits.apply(confinement.limits)
     os.umask(confinement.umask)
@@ -86,8 +84,7 @@ def restrict(confinement: Confinement, bounds: frozenset[str]) -> Held:
         _demand(Layer.LANDLOCK, lambda: landlock.restrict(_rights(confinement)))
     if Layer.SECCOMP in layers:
         _demand(Layer.SECCOMP, lambda: seccomp.apply(_filter(confinement)))
-    counted = {layer for layer in layers if layer is not Layer.CGROUPS or {"memory", "pids"} & bounds}
-    return Held(frozenset(counted), bounds)
+    return Held(layers - {Layer.CGROUPS}, bounds)
 
 
 def _run_with_a_view(

@@ -22,7 +22,8 @@ from kaianalytics.sandbox import libc
 from kaianalytics.sandbox.confinement import SHARED_MEMORY, Confinement
 
 _NEW_NAMESPACES = 0x10000000 | 0x00020000 | 0x40000000 | 0x08000000 | 0x20000000  # user, mount, net, ipc, pid
-_NOSUID, _NODEV, _NOEXEC, _BIND, _RECURSIVE, _SLAVE = 2, 4, 8, 4096, 16384, 1 << 19
+_NOSUID, _NODEV, _NOEXEC, _BIND, _RECURSIVE = 2, 4, 8, 4096, 16384
+_UNBINDABLE, _SLAVE = 1 << 17, 1 << 19
 _ATTR_READ_ONLY, _ATTR_NOSUID, _ATTR_NODEV = 1, 2, 4
 _AT_RECURSIVE, _AT_FDCWD = 0x8000, -100
 _OWN = ("/proc", "/dev")  # made anew in here, not bound; nodes of /dev that a confinement names are bound into it
@@ -42,10 +43,11 @@ def fork() -> int:
 def enter(confinement: Confinement) -> None:
     """Make the confinement's paths the only ones that exist. In the child of `fork`; OSError where that can't be."""
     libc.mount("", "/", "", _SLAVE | _RECURSIVE)
-    # an empty folder is needed to build on; what is bound is opened first, for it may lie under that folder
-    base = confinement.sockets[0]
+    base = confinement.sockets[0] + "/.root"  # an empty folder to build on; it stays, empty, with the runtime folder
     with _opened(confinement.paths) as sources:
+        Path(base).mkdir(exist_ok=True)
         libc.mount("tmpfs", base, "tmpfs", _NOSUID | _NODEV, "mode=0755,size=1m,nr_inodes=4096")
+        libc.mount("", base, "", _UNBINDABLE)  # else the new root would lie in itself once more
         _system(base, confinement.shared_memory)
         read_only = {*confinement.run, *confinement.read}
         for path, descriptor in sources.items():
