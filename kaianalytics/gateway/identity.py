@@ -34,8 +34,9 @@ class Doorkeeper:
 
     def identity(self, token: str, uid: int, bound: Binding | None) -> Identity:
         """Who asks, by an identity token; IdentityRefused unless it holds, from its OS user, and from no kernel."""
+        identity = self._held(self._tokens.read_identity(token), uid)
         demand_unbound(bound)
-        return self._held(self._tokens.read_identity(token), uid)
+        return identity
 
     def session(self, token: str, uid: int, bound: Binding | None) -> Session:
         """What is asked for, by a purpose token; IdentityRefused unless it holds, comes from its OS user, and on a
