@@ -1,4 +1,4 @@
-"""What is put into a kernel so that ordinary work goes on behind the wall: an IPython extension.
+"""What is put into a kernel so that ordinary work goes on behind the wall; an IPython extension, in part.
 
 1. `!command` runs over pipes. IPython would ask for a terminal of its own, and terminals are not given: through them a
    kernel could write to another one of the same user.
@@ -31,6 +31,10 @@ def load_ipython_extension(shell: Any) -> None:
         shell.user_ns["_exit_code"] = run_shown(shell.var_expand(command, depth=1))
 
     shell.system = system
+
+
+def change_by_descriptor() -> None:
+    """Have os.chmod and os.utime go by descriptor where they may not go by path; before a library copies a file."""
     os.chmod = _or_by_descriptor(os.chmod, os.fchmod)
     os.utime = _or_by_descriptor(os.utime, os.utime)
 

@@ -38,6 +38,10 @@ def main(arguments: Sequence[str]) -> None:
     sys.meta_path.insert(0, ThisPackage)
     from ipykernel.kernelapp import IPKernelApp
 
+    from kaianalytics.lab.inside import change_by_descriptor
+
+    change_by_descriptor()
+
     IPKernelApp.launch_instance([*arguments, f"--ext={EXTENSION}"])
 
 

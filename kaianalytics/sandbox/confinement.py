@@ -22,6 +22,7 @@ from kaianalytics.sandbox.seccomp import Filter
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
+_RESERVED = 128 * GIB  # twice what the engine that draws charts reserves
 
 
 class Layer(StrEnum):
@@ -122,8 +123,9 @@ class KernelLimits:
 
     @property
     def of_each_process(self) -> ResourceLimits:
-        """Address space is twice the memory: libraries map what they never use."""
-        return ResourceLimits(2 * self.memory, self.open_files, self.file_size, self.processes)
+        """As much memory for each as for all, and address space that libraries reserve and never use on top of it."""
+        space = self.memory + _RESERVED
+        return ResourceLimits(space, self.open_files, self.file_size, self.memory, self.processes)
 
 
 def kernel(workspace: Path, runtime: Path, package: Path, limits: KernelLimits, *, umask: int = 0o077) -> Confinement:

@@ -25,16 +25,19 @@ _PR_SET_PDEATHSIG = 1
 class ResourceLimits:
     """What one process may use: bytes of address space and of files it writes, open files; never a core dump.
 
-    `processes` bounds all processes and threads of a user namespace, 0 for no bound.
+    `data` bounds the memory that is its own and may be written: an engine that draws charts reserves 64 GiB of
+    addresses and uses little of it. `processes` bounds all processes and threads of a user namespace. Of these two, 0
+    is no bound.
     """
 
     address_space: int
     open_files: int = 64
     file_size: int = 0
+    data: int = 0
     processes: int = 0
 
     def __post_init__(self) -> None:
-        if self.address_space <= 0 or self.open_files <= 0 or self.file_size < 0 or self.processes < 0:
+        if self.address_space <= 0 or self.open_files <= 0 or min(self.file_size, self.data, self.processes) < 0:
             raise ValueError("a resource limit is a positive number")
 
 
@@ -46,6 +49,7 @@ def apply(limits: ResourceLimits) -> frozenset[str]:
         "file size": (resource.RLIMIT_FSIZE, limits.file_size),
         "open files": (resource.RLIMIT_NOFILE, limits.open_files),
     }
+    wanted |= {"memory of each process": (resource.RLIMIT_DATA, limits.data)} if limits.data else {}
     return frozenset(name for name, (kind, value) in wanted.items() if _set(kind, value))
 
 

@@ -5,8 +5,9 @@
 3. A process connects nowhere. Its sockets are Unix streams alone: over a datagram one could be sent to any path. Other
    families are answered EOPNOTSUPP, for EAFNOSUPPORT aborts libzmq.
 4. Nothing that reaches into other processes, the kernel, mounts, namespaces, keyrings or shared memory without a file.
-5. Without a view of its own (`namespaces`), a process also changes no file's mode, owner, times or attributes by path:
-   Landlock does not ask for those, and all of the user's files are in sight. By descriptor it may.
+5. Without a view of its own (`namespaces`), a process also changes no file's mode, owner, times or attributes by path
+   and watches none: Landlock does not ask for those, and all of the user's files are in sight. By descriptor it may.
+   Nor does it change the limits, priority or processors of any other process.
 6. A SQL worker starts nothing, opens no socket, and opens no file for writing.
 
 The program is classic BPF, written here by hand: a list of blocks that each answer one call, and a last word, allow.
@@ -36,7 +37,10 @@ class Filter(StrEnum):
 
 
 # What is refused, by why.
-INTO_OTHERS = "ptrace process_vm_readv process_vm_writev process_madvise kcmp pidfd_getfd perf_event_open userfaultfd"
+INTO_OTHERS = (
+    "ptrace process_vm_readv process_vm_writev process_madvise process_mrelease kcmp pidfd_getfd perf_event_open "
+    "userfaultfd"
+)
 INTO_THE_SYSTEM = (
     "acct add_key adjtimex bpf clock_adjtime clock_settime delete_module fanotify_init fanotify_mark finit_module "
     "init_module ioperm iopl kexec_file_load kexec_load keyctl lookup_dcookie modify_ldt name_to_handle_at "
@@ -54,8 +58,9 @@ SHARED_WITHOUT_A_FILE = (
 PAST_THE_FILTER = "clone3 io_uring_enter io_uring_register io_uring_setup"  # their arguments can't be seen
 BY_PATH = (
     "chmod chown fchmodat fchmodat2 fchownat file_setattr futimesat lchown lremovexattr lsetxattr removexattr "
-    "removexattrat setxattr setxattrat utime utimes"
+    "removexattrat setxattr setxattrat utime utimes inotify_add_watch"
 )
+ONE_OF_OTHERS = "prlimit64 sched_setaffinity sched_setattr sched_setparam migrate_pages move_pages"
 STARTING = "execve execveat fork vfork"
 OPENING = (
     "accept accept4 bind creat link linkat listen mkdir mkdirat mknod mknodat openat2 rename renameat renameat2 rmdir "
@@ -72,6 +77,7 @@ _AF_UNIX, _SOCK_STREAM, _SOCK_TYPE = 1, 1, 0xF
 _CLONE_NEW = 0x7E020000 | 0x80  # user, pid, net, uts, ipc, cgroup, mount and time namespaces
 _CLONE_THREAD = 0x00010000
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_IOPRIO_PROCESS = 1
 _ANY_WRITING = 0o1 | 0o2 | 0o100 | 0o1000 | 0o20000000  # O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_TMPFILE
 _OPEN = {"open": 1, "openat": 2}  # and which of their arguments says what for
 _SET_MODE_FILTER, _ALL_THREADS = 1, 1
@@ -137,7 +143,12 @@ def rules(kind: Filter) -> list[Rule]:
     made += [Rule("clone", (*_low(0), *_if_any(_CLONE_NEW, EPERM)))]
     made += [Rule(call, _unless_unix_stream()) for call in ("socket", "socketpair")]
     if kind is Filter.KERNEL_IN_SIGHT:
-        made += [*_refused(BY_PATH, EPERM), Rule("utimensat", _unless_null(1))]
+        made += [*_refused(BY_PATH, EPERM), Rule("utimensat", _unless_zero(1))]
+        made += [Rule(call, _unless_zero(0)) for call in ONE_OF_OTHERS.split()]  # 0 is this process
+        # libzmq asks for the usual policy of each of its threads, and aborts without it
+        made += [Rule("sched_setscheduler", _unless_zero(1))]
+        made += [Rule("setpriority", (*_unless_low(0, 0), *_unless_zero(1)))]
+        made += [Rule("ioprio_set", (*_unless_low(0, _IOPRIO_PROCESS), *_unless_zero(1)))]
     return made
 
 
@@ -184,5 +195,9 @@ def _unless_unix_stream() -> tuple[Instruction, ...]:
     )
 
 
-def _unless_null(argument: int) -> tuple[Instruction, ...]:
-    return (*_low(argument), (_EQUAL, 1, 0, 0), _error(EPERM), *_high(argument), (_EQUAL, 1, 0, 0), _error(EPERM))
+def _unless_zero(argument: int) -> tuple[Instruction, ...]:
+    return (*_unless_low(argument, 0), *_high(argument), (_EQUAL, 1, 0, 0), _error(EPERM))
+
+
+def _unless_low(argument: int, value: int) -> tuple[Instruction, ...]:
+    return (*_low(argument), (_EQUAL, 1, 0, value), _error(EPERM))
