@@ -26,6 +26,12 @@ _NOSUID, _NODEV, _NOEXEC, _BIND, _RECURSIVE = 2, 4, 8, 4096, 16384
 _UNBINDABLE, _SLAVE = 1 << 17, 1 << 19
 _ATTR_READ_ONLY, _ATTR_NOSUID, _ATTR_NODEV = 1, 2, 4
 _AT_RECURSIVE, _AT_FDCWD = 0x8000, -100
+_SETTINGS = (
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+    "/proc/irq",
+    "/proc/bus",
+)  # of the whole system: root could change them
 _OWN = ("/proc", "/dev")  # made anew in here, not bound; nodes of /dev that a confinement names are bound into it
 
 
@@ -63,6 +69,9 @@ def _system(root: str, shared_memory: int) -> None:
     for folder in ("/proc", "/dev"):
         Path(root + folder).mkdir()
     libc.mount("proc", root + "/proc", "proc", _NOSUID | _NODEV | _NOEXEC)
+    for place in (root + part for part in _SETTINGS if Path(root + part).exists()):
+        libc.mount(place, place, "", _BIND | _RECURSIVE)
+        _set_attributes(place, _ATTR_READ_ONLY, _AT_RECURSIVE)
     Path(root + "/dev/fd").symlink_to("/proc/self/fd")
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         Path(f"{root}/dev/{name}").symlink_to(f"/proc/self/fd/{number}")
