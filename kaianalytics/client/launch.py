@@ -5,6 +5,7 @@ said of them to the gateway before they start.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,9 +47,11 @@ def launched_level() -> str:
 
 
 def kernel_user(environ: Mapping[str, str]) -> KernelUser | None:
-    """The OS user of kernels that KAI_KERNEL_USER names; None where they run as this process does."""
+    """The OS user of kernels, by KAI_KERNEL_USER, a name or `uid:gid`; None where they run as this process does."""
     if not (name := environ.get(KERNEL_USER, "")):
         return None
+    if numbers := re.fullmatch(r"(\d+):(\d+)", name):
+        return KernelUser(int(numbers[1]), int(numbers[2]))
     import pwd  # not on every system, and asked for on none but Linux
 
     try:

@@ -45,6 +45,9 @@ def build_app(rooms: Custodian) -> Starlette:
         Route(f"{API}/reviews", door(doors.reviews), methods=["GET"]),
         Route(f"{API}/reviews/{{review:int}}", door(doors.review), methods=["GET"]),
         Route(f"{API}/reviews/{{review:int}}/decision", door(doors.decision), methods=["POST"]),
+        Route(f"{API}/workspaces", door(doors.workspaces), methods=["GET"]),
+        Route(f"{API}/workspaces/downloads", door(doors.download), methods=["POST"]),
+        Route(f"{API}/workspaces/removals", door(doors.removed), methods=["POST"]),
         Route(f"{API}/runs", door(doors.lease), methods=["POST"]),
         Route(f"{API}/runs/{{run:int}}/finish", door(doors.finish), methods=["POST"]),
     ]
@@ -62,6 +65,7 @@ class Doors:
         self._approvals = rooms.approvals
         self._reviewing = rooms.reviewing
         self._runs = rooms.runs
+        self._workspaces = rooms.workspaces
         self._queries: dict[str, CapacityLimiter] = {}
 
     async def health(self, request: Request) -> Response:
@@ -130,6 +134,18 @@ class Doors:
         caller = self._identity(request)
         review = path_number(request, "review")
         return JSONResponse(await run_in_threadpool(self._approvals.decide, caller, review, await json_body(request)))
+
+    async def workspaces(self, request: Request) -> Response:
+        caller = self._identity(request)
+        return JSONResponse(await run_in_threadpool(self._workspaces.rules, caller))
+
+    async def download(self, request: Request) -> Response:
+        caller = self._identity(request)
+        return JSONResponse(await run_in_threadpool(self._workspaces.download, caller, await json_body(request)))
+
+    async def removed(self, request: Request) -> Response:
+        caller = self._identity(request)
+        return JSONResponse(await run_in_threadpool(self._workspaces.removed, caller, await json_body(request)))
 
     async def lease(self, request: Request) -> Response:
         caller = self._identity(request)

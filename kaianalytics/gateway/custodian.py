@@ -24,6 +24,7 @@ from kaianalytics.gateway.reviewing import Reviewing
 from kaianalytics.gateway.runs import Runs
 from kaianalytics.gateway.serving import CurrentServing
 from kaianalytics.gateway.tokens import Tokens, utc_now
+from kaianalytics.gateway.workspaces import Workspaces
 from kaianalytics.policy.roles import Roles
 from kaianalytics.publishing.publish import withdraw_unrecorded
 from kaianalytics.records import ledger, runs
@@ -42,6 +43,7 @@ class Custodian:
     approvals: Approvals
     reviewing: Reviewing
     runs: Runs
+    workspaces: Workspaces
     pool: WorkerPool
 
 
@@ -127,5 +129,6 @@ def _rooms(context: Context, guard: Guard, pool: WorkerPool) -> Custodian:
         approvals=Approvals(context, doorkeeper),
         reviewing=Reviewing(context, doorkeeper),
         runs=Runs(context, doorkeeper),
+        workspaces=Workspaces(context),
         pool=pool,
     )

@@ -15,6 +15,7 @@ from kaianalytics.gateway.binding import Binding, demand_bound, demand_unbound
 from kaianalytics.gateway.context import Context
 from kaianalytics.gateway.isolation import Statement
 from kaianalytics.gateway.tokens import Identity, Session, Tokens, new_token_id
+from kaianalytics.gateway.workspaces import files_since
 from kaianalytics.policy.decision import Deny, Request, decide, decide_handler
 from kaianalytics.policy.roles import Identity as Handler
 from kaianalytics.policy.roles import Role
@@ -106,8 +107,16 @@ class Doorkeeper:
         """A token for the session, with what it stands for."""
         token, expires = self._tokens.mint_session(session, self._context.clock())
         snapshot = self._context.serving().snapshot(self._context.stop_epoch())
+        since = files_since(self._context, session.purpose) if session.kind == "interactive" else ""
         return SessionGrant(
-            token, session.user, session.purpose, snapshot, session.isolation, expires.isoformat(), session.kernel
+            token,
+            session.user,
+            session.purpose,
+            snapshot,
+            session.isolation,
+            expires.isoformat(),
+            session.kernel,
+            since,
         )
 
     def _held(self, bearer: Bearer, uid: int) -> Bearer:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,8 @@ def private_folder(user: KernelUser | None) -> Path:
 
 def give(path: Path, user: KernelUser | None) -> None:
     """Make a file or folder of this server the kernel's, its group being the server's (law 2)."""
-    if user is not None:
-        # the mode first: a file that is another's already can't be changed
+    if user is not None and path.lstat().st_uid != user.uid:  # after a restart it is the kernel's already
+        # the mode first: what is another's can't be changed
         path.chmod(0o2770 if path.is_dir() else 0o660)
         os.chown(path, user.uid, os.getgid(), follow_symlinks=False)
 
@@ -59,6 +60,8 @@ def start_as(user: KernelUser | None) -> dict[str, Any]:
 
 def remove(folder: Path) -> None:
     """Remove a kernel's folder with what is in it."""
+    with suppress(OSError):  # in a folder that all may write to, only its owner can remove it
+        os.chown(folder, os.getuid(), -1, follow_symlinks=False)
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 PACKAGE = "kaianalytics"
 EXTENSION = f"{PACKAGE}.lab.inside"
@@ -40,9 +41,14 @@ def main(arguments: Sequence[str]) -> None:
 
     from kaianalytics.lab.inside import change_by_descriptor
 
-    change_by_descriptor()
+    class Kernel(IPKernelApp):
+        """ipykernel, which leaves the connection file as the provisioner wrote it: it may be the server's to read."""
 
-    IPKernelApp.launch_instance([*arguments, f"--ext={EXTENSION}"])
+        def write_connection_file(self, **_: Any) -> None:
+            """Nothing: every channel's name was chosen before."""
+
+    change_by_descriptor()
+    Kernel.launch_instance([*arguments, f"--ext={EXTENSION}"])
 
 
 if __name__ == "__main__":

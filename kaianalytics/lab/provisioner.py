@@ -40,7 +40,7 @@ from kaianalytics.client.connection import HANDOVER_FD, TOKEN_FD
 from kaianalytics.client.launch import KernelUser, ReportLaunch, kernel_statement, kernel_user
 from kaianalytics.client.transport import GatewayClient
 from kaianalytics.errors import Fault
-from kaianalytics.lab import environment, folders, launcher
+from kaianalytics.lab import environment, expiry, folders, launcher
 from kaianalytics.lab.handover import Handover, binding_of
 from kaianalytics.lab.pipes import Pipes
 from kaianalytics.protocol import API, GUARD_RAILS_ONLY, SessionGrant, SessionRequest
@@ -72,6 +72,8 @@ class KaiProvisioner(LocalProvisioner):
         self._runtime = self._runtime or folders.private_folder(user)
         self._use_private_channels(self._runtime)
         folders.prepare_workspace(workspace, user)
+        if not report:
+            await asyncio.to_thread(self._sweep, workspace, socket, grant, server)
         env = environment.kernel_environment(server, workspace, self._runtime)
         kwargs = await super().pre_launch(**{**kwargs, "env": env, "transport_encryption": "required"})
         folders.give(Path(self._manager.connection_file), user)
@@ -140,6 +142,13 @@ class KaiProvisioner(LocalProvisioner):
             "POST", f"{API}/sessions", asdict(request)
         )
         return SessionGrant(**answer)
+
+    def _sweep(self, workspace: Path, socket: Path, grant: SessionGrant, server: Mapping[str, str]) -> None:
+        """Remove what may not stay in the workspace, and say so."""
+        if removed := expiry.sweep(workspace, grant.files_since):
+            told = {"purpose": grant.purpose, "files": removed, "since": grant.files_since}
+            door = GatewayClient(socket, environment.identity_token(server))
+            door.request_json("POST", f"{API}/workspaces/removals", told)
 
     def _use_private_channels(self, runtime: Path) -> None:
         """Make the kernel's manager use sockets in `runtime` (law 4)."""

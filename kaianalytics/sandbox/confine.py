@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
@@ -100,6 +101,8 @@ def _run_with_a_view(
         os.close(reading)
         _first_process(confinement, bounds, program, keep, writing)
     os.close(writing)
+    with suppress(OSError):  # what only waits has no use for them, and whoever starts kernels of others hands some down
+        capabilities.drop()
     with os.fdopen(reading, "rb") as entered:
         if not entered.read(1):  # it ended before it had its view
             os.waitpid(child, 0)
