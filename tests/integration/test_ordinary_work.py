@@ -123,7 +123,8 @@ def test_ordinary_work_goes_on(kernel: Kernel, work: str) -> None:
         pytest.skip(f"{library} is not installed")
     typed, printed = WORK[work]
     said = kernel.run(typed)
-    assert (said.error, said.printed) == ({}, printed)
+    # a library may also complain that it can keep no cache
+    assert (said.error, said.printed[-len(printed) :]) == ({}, printed)
 
 
 @pytest.mark.parametrize("work", NEEDS_A_VIEW)
