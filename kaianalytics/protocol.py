@@ -3,6 +3,9 @@
 HTTP over a Unix socket. Requests are JSON with a bearer token; rows come back as an Arrow IPC stream, everything else
 as JSON. Every answer carries the snapshot it was made on and the isolation level it was made under.
 
+A connection that is handed into a kernel begins with one line, which whoever connects sends before it hands it over:
+`binding`. From then on it takes the token of that line's digest, for that kernel, and no other token.
+
     POST /v1/sessions       identity token → purpose token            SessionRequest → SessionGrant
     POST /v1/sql            purpose token  → Arrow IPC stream         {"sql"}
     POST /v1/statistics     purpose token  → StatisticsAnswer         StatisticsRequest
@@ -15,11 +18,15 @@ as JSON. Every answer carries the snapshot it was made on and the isolation leve
     POST /v1/reviews/id/decision  identity token → review             {"action", "note", "weeks"}
     POST /v1/runs           identity token → RunGrant                 {"report", "notebook", "parameters"}
     POST /v1/runs/id/finish identity token → publication              {"notebook", "failed", "code"}
+    GET  /v1/workspaces     identity token → {"user", "purposes"}: how long files stay, and how large they may leave
+    POST /v1/workspaces/downloads  identity token                     {"purpose", "name", "content", "size"}
+    POST /v1/workspaces/removals   identity token                     {"purpose", "files", "since"}
     GET  /v1/health         no token
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -40,26 +47,45 @@ SNAPSHOT_HEADER = "kai-snapshot"
 ISOLATION_HEADER = "kai-isolation"
 ROWS_MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 
-GUARD_RAILS_ONLY = "guard rails only"
+GUARD_RAILS_ONLY, SANDBOXED, FULL = "guard rails only", "sandboxed", "full"
 ISOLATION_SENTENCE = (
     "Isolation: guard rails only. Mistakes are stopped; an attacker who runs code as this OS user is not."
 )
+ISOLATION_SENTENCES = {  # the weakest level first
+    GUARD_RAILS_ONLY: ISOLATION_SENTENCE,
+    SANDBOXED: "Isolation: sandboxed. Kernels are confined by the operating system; custodian, platform and "
+    "kernels are one OS user, so that their separation is a convention.",
+    FULL: "Isolation: full. Kernels are confined by the operating system; custodian, platform and kernels are "
+    "different OS users.",
+}
+BINDING_WORD = b"KAI-BIND "
+BINDING_BYTES = len(BINDING_WORD) + 64 + 1 + 64 + 1
 
 Scalar = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
 class SessionRequest:
-    """Asks for a purpose token for one kernel of interactive work; a report's comes with its lease."""
+    """Asks for a purpose token for one kernel of interactive work; a report's comes with its lease.
+
+    `isolation` is the level that the kernel will be started at, and `kernel_uid` the OS user it will run as: what the
+    platform says, which the gateway never takes for more than it knows of itself.
+    """
 
     purpose: str
     kernel: str
     notebook: str = ""
+    isolation: str = GUARD_RAILS_ONLY
+    kernel_uid: int = -1
 
 
 @dataclass(frozen=True)
 class SessionGrant:
-    """A purpose token with what it stands for; the token is in no repr, so that no log or traceback shows it."""
+    """A purpose token with what it stands for; the token is in no repr, so that no log or traceback shows it.
+
+    `kernel` is the name that its connections are bound to. Files of the workspace from before `files_since` must go
+    before the kernel starts; empty where none must.
+    """
 
     token: str = field(repr=False)
     user: str
@@ -67,6 +93,8 @@ class SessionGrant:
     snapshot: str
     isolation: str
     expires_at: str
+    kernel: str = ""
+    files_since: str = ""
 
 
 @dataclass(frozen=True)
@@ -283,6 +311,23 @@ class Dataset:
     columns: tuple[Mapping[str, Any], ...]
     fresh_as_of: str
     bounds: str = ""
+
+
+def isolation_sentence(level: str) -> str:
+    """What an isolation level means; of a word that is none, the weakest level's."""
+    return ISOLATION_SENTENCES.get(level, ISOLATION_SENTENCE)
+
+
+def weakest(*levels: str) -> str:
+    """The weakest of some isolation levels; a word that is none is the weakest."""
+    order = list(ISOLATION_SENTENCES)
+    return order[min(order.index(level) if level in order else 0 for level in levels)]
+
+
+def binding(token: str, kernel: str) -> bytes:
+    """The line that binds a connection to a token and a kernel: their digests, which tell neither."""
+    digests = (hashlib.sha256(text.encode()).hexdigest() for text in (token, kernel))
+    return BINDING_WORD + " ".join(digests).encode() + b"\n"
 
 
 def refusal_to_json(error: KaiError) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typer.main import get_command
 
 # noun: its module, the function or sub-app in it, its panel in `kai --help`
 NOUNS = {
+    "doctor": ("doctor", "doctor", "Custodian"),
     "init": ("home", "init", "Custodian"),
     "contracts": ("contracts", "app", "Custodian"),
     "build": ("build", "build_command", "Custodian"),
@@ -24,6 +25,7 @@ NOUNS = {
     "stop": ("stop", "stop", "Custodian"),
     "audit": ("audit", "app", "Custodian"),
     "lab": ("lab", "lab", "Analyst"),
+    "workspace": ("workspace", "app", "Analyst"),
     "ask": ("ask", "ask", "Analyst"),
     "submit": ("review", "submit", "Analyst"),
     "review": ("review", "app", "Reviewer"),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from kaianalytics.cli.terminal import console, for_people, open_home, socket_path
+from kaianalytics.client.launch import launched_level
 from kaianalytics.client.transport import GatewayClient
 from kaianalytics.errors import Unreachable
-from kaianalytics.protocol import API, ISOLATION_SENTENCE
+from kaianalytics.protocol import API, GUARD_RAILS_ONLY, SANDBOXED, isolation_sentence
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="The custodian's process: answers notebooks, keeps the records."
@@ -20,16 +22,22 @@ app = typer.Typer(
 
 @app.command()
 @for_people
-def serve() -> None:
+def serve(
+    socket: Annotated[Path | None, typer.Option(help="Where to listen; default: in the home.")] = None,
+    group: Annotated[bool, typer.Option(help="Let the group of the socket's folder connect too.")] = False,
+) -> None:
     """Serve the home (KAI_HOME, else .kai) until Ctrl-C or SIGTERM."""
-    from kaianalytics.gateway.server import (
-        serve as serve_home,
-    )  # seconds to import; `wait` and `status` need none of it
+    # seconds to import; `wait` and `status` need none of it
+    from kaianalytics.gateway.server import SOCKET_MODE, SOCKET_MODE_OF_GROUP
+    from kaianalytics.gateway.server import serve as serve_home
 
     home = open_home()
     os.umask(0o077)
-    console.print(f"Gateway on {home.socket_path}. {ISOLATION_SENTENCE}", markup=False, soft_wrap=True)
-    serve_home(home)
+    confined = launched_level() == SANDBOXED
+    said = "Kernels are confined; `kai doctor` tries how far." if confined else isolation_sentence(GUARD_RAILS_ONLY)
+    where = socket.absolute() if socket else home.socket_path
+    console.print(f"Gateway on {where}. {said}", markup=False, soft_wrap=True)
+    serve_home(home, where, SOCKET_MODE_OF_GROUP if group else SOCKET_MODE)
 
 
 @app.command()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kaianalytics.client.tables import html_caption
-from kaianalytics.protocol import GUARD_RAILS_ONLY, ISOLATION_SENTENCE
+from kaianalytics.protocol import ISOLATION_SENTENCES
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,6 +45,6 @@ class Footnote(Shown):
 
 def isolation_sentence(level: str) -> str:
     """What an isolation level means, in one sentence."""
-    if level == GUARD_RAILS_ONLY:
-        return ISOLATION_SENTENCE
+    if level in ISOLATION_SENTENCES:
+        return ISOLATION_SENTENCES[level]
     return level if level.startswith("Isolation:") else f"Isolation: {level or 'not stated'}."

@@ -21,7 +21,7 @@ from kaianalytics.privacy.foreseeing import half_widths
 from kaianalytics.privacy.plan import Clipping, Plan
 from kaianalytics.privacy.query import Figure, KeyColumn, Of
 from kaianalytics.privacy.unit import Profile, Quantiles
-from kaianalytics.protocol import ISOLATION_SENTENCE, Release, ReleaseColumn, Scalar, StatisticsPlan
+from kaianalytics.protocol import Release, ReleaseColumn, Scalar, StatisticsPlan, isolation_sentence
 
 _SHARES = (Decimal("0.5"), Decimal("0.9"), Decimal("0.99"))
 _ADDING = frozenset({"rows", "sum", "histogram"})  # measures whose figures add up over groups without a common row
@@ -37,7 +37,7 @@ def release_payload(question: Question, charge_id: int, drawn: Drawn, keys: Keys
         sql=question.sql,
         purpose=question.charge.purpose,
         snapshot=question.charge.snapshot,
-        isolation=ISOLATION_SENTENCE,
+        isolation=isolation_sentence(question.isolation),
         columns=tuple(_column(item, kind, plan) for item, kind in zip(question.query.select, table.types, strict=True)),
         rows=tuple(tuple(scalar(value) for value in row) for row in table.rows),
         margins=table.margins,

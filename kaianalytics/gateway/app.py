@@ -19,7 +19,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from kaianalytics.gateway.asking import statistics_request
+from kaianalytics.gateway.binding import binding_of
 from kaianalytics.gateway.custodian import Custodian
+from kaianalytics.gateway.isolation import Statement
 from kaianalytics.gateway.reading import bearer, json_body, path_number, peer, query_text, text_field
 from kaianalytics.gateway.refusing import guarded, no_such_door
 from kaianalytics.gateway.tokens import Identity, Session
@@ -46,6 +48,9 @@ def build_app(rooms: Custodian) -> Starlette:
         Route(f"{API}/reviews", door(doors.reviews), methods=["GET"]),
         Route(f"{API}/reviews/{{review:int}}", door(doors.review), methods=["GET"]),
         Route(f"{API}/reviews/{{review:int}}/decision", door(doors.decision), methods=["POST"]),
+        Route(f"{API}/workspaces", door(doors.workspaces), methods=["GET"]),
+        Route(f"{API}/workspaces/downloads", door(doors.download), methods=["POST"]),
+        Route(f"{API}/workspaces/removals", door(doors.removed), methods=["POST"]),
         Route(f"{API}/runs", door(doors.lease), methods=["POST"]),
         Route(f"{API}/runs/{{run:int}}/finish", door(doors.finish), methods=["POST"]),
     ]
@@ -63,6 +68,7 @@ class Doors:
         self._approvals = rooms.approvals
         self._reviewing = rooms.reviewing
         self._runs = rooms.runs
+        self._workspaces = rooms.workspaces
         self._queries: dict[str, CapacityLimiter] = {}
 
     async def health(self, request: Request) -> Response:
@@ -77,6 +83,7 @@ class Doors:
             text_field(body, "purpose"),
             text_field(body, "kernel"),
             text_field(body, "notebook", ""),
+            Statement.of(body),
         )
         return JSONResponse(grant)
 
@@ -144,6 +151,18 @@ class Doors:
         review = path_number(request, "review")
         return JSONResponse(await run_in_threadpool(self._approvals.decide, caller, review, await json_body(request)))
 
+    async def workspaces(self, request: Request) -> Response:
+        caller = self._identity(request)
+        return JSONResponse(await run_in_threadpool(self._workspaces.rules, caller))
+
+    async def download(self, request: Request) -> Response:
+        caller = self._identity(request)
+        return JSONResponse(await run_in_threadpool(self._workspaces.download, caller, await json_body(request)))
+
+    async def removed(self, request: Request) -> Response:
+        caller = self._identity(request)
+        return JSONResponse(await run_in_threadpool(self._workspaces.removed, caller, await json_body(request)))
+
     async def lease(self, request: Request) -> Response:
         caller = self._identity(request)
         return JSONResponse(await run_in_threadpool(self._runs.lease, caller, await json_body(request)))
@@ -160,12 +179,12 @@ class Doors:
         return self._queries[session.user]
 
     def _identity(self, request: Request) -> Identity:
-        identity = self._doorkeeper.identity(bearer(request), peer(request))
+        identity = self._doorkeeper.identity(bearer(request), peer(request), binding_of(request))
         request.state.user = identity.user
         return identity
 
     def _session(self, request: Request) -> Session:
-        session = self._doorkeeper.session(bearer(request), peer(request))
+        session = self._doorkeeper.session(bearer(request), peer(request), binding_of(request))
         request.state.user = session.user
         return session
 

@@ -21,7 +21,6 @@ from kaianalytics.policy.decision import Deny, Request, decide
 from kaianalytics.policy.views import slice_digest
 from kaianalytics.privacy.loss import PrivacyLoss
 from kaianalytics.privacy.measurement import MAX_SHARE
-from kaianalytics.protocol import ISOLATION_SENTENCE
 from kaianalytics.records import caps, reviews
 from kaianalytics.records.reviews import Submission
 from kaianalytics.records.transaction import Reading, Transaction
@@ -158,7 +157,7 @@ class Approvals:
             author=submission.author,
             reviewer=caller.user,
             separation=SAME_USER if request["uid"] == caller.uid else TWO_USERS,
-            isolation=ISOLATION_SENTENCE,
+            isolation=self._context.isolation.sentence,
             notebook_digest=submission.notebook_digest,
             parameters=submission.parameters,
             kernelspec=submission.kernelspec,

@@ -12,7 +12,7 @@ from kaianalytics.gateway.tokens import Session
 from kaianalytics.policy.contract import Access
 from kaianalytics.policy.views import ColumnPlan, TablePlan
 from kaianalytics.privacy.unit import StatisticsView
-from kaianalytics.protocol import ISOLATION_SENTENCE, Dataset
+from kaianalytics.protocol import Dataset
 
 
 class Catalogue:
@@ -29,7 +29,7 @@ class Catalogue:
             "status": "ok",
             "snapshot": serving.snapshot(self._context.stop_epoch()),
             "as_of": serving.as_of,
-            "isolation": ISOLATION_SENTENCE,
+            "isolation": self._context.isolation.sentence,
             "purposes": [(key, purposes[key].title) for key in serving.open_purposes],
         }
 

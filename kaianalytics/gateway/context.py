@@ -8,6 +8,7 @@ from datetime import datetime
 
 from kaianalytics.custody.home import Home
 from kaianalytics.custody.keys import Keys
+from kaianalytics.gateway.isolation import Isolation
 from kaianalytics.gateway.serving import Serving
 from kaianalytics.policy.roles import Roles
 from kaianalytics.records import stops
@@ -25,6 +26,7 @@ class Context:
     serving: Callable[[], Serving]
     roles: Callable[[], Roles]
     clock: Callable[[], datetime]
+    isolation: Isolation
 
     def event(self, actor: str, kind: str, subject: str = "", **body: object) -> AuditEvent:
         """An audit event of this moment."""

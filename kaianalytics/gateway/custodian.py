@@ -18,11 +18,13 @@ from kaianalytics.gateway.context import Context
 from kaianalytics.gateway.enforcement import Enforcement
 from kaianalytics.gateway.guard import Guard
 from kaianalytics.gateway.identity import Doorkeeper
+from kaianalytics.gateway.isolation import Isolation
 from kaianalytics.gateway.pool import WorkerPool
 from kaianalytics.gateway.reviewing import Reviewing
 from kaianalytics.gateway.runs import Runs
 from kaianalytics.gateway.serving import CurrentServing
 from kaianalytics.gateway.tokens import Tokens, utc_now
+from kaianalytics.gateway.workspaces import Workspaces
 from kaianalytics.policy.roles import Roles
 from kaianalytics.publishing.publish import withdraw_unrecorded
 from kaianalytics.records import caps, runs
@@ -41,6 +43,7 @@ class Custodian:
     approvals: Approvals
     reviewing: Reviewing
     runs: Runs
+    workspaces: Workspaces
     pool: WorkerPool
 
 
@@ -51,7 +54,8 @@ def open_custodian(home: Home) -> Iterator[Custodian]:
     with contextlib.ExitStack() as undo:
         records = Records.of(home, keys)
         undo.callback(records.close)
-        context = Context(home, keys, records, CurrentServing(home.stores), CurrentRoles(home), utc_now)
+        serving, roles = CurrentServing(home.stores), CurrentRoles(home)
+        context = Context(home, keys, records, serving, roles, utc_now, Isolation.tested_now())
         declare_caps(context)
         withdraw_pages(context)
         guard = Guard()
@@ -124,6 +128,7 @@ def _rooms(context: Context, guard: Guard, pool: WorkerPool) -> Custodian:
         enforcement=Enforcement(context, guard, pool),
         approvals=Approvals(context, doorkeeper),
         reviewing=Reviewing(context, doorkeeper),
-        runs=Runs(context, doorkeeper, tokens),
+        runs=Runs(context, doorkeeper),
+        workspaces=Workspaces(context),
         pool=pool,
     )

@@ -58,7 +58,7 @@ from kaianalytics.policy.decision import Deny, Permit, Request, decide
 from kaianalytics.privacy.loss import PrivacyLoss
 from kaianalytics.privacy.query import Relation
 from kaianalytics.privacy.unit import Profile
-from kaianalytics.protocol import ISOLATION_SENTENCE, StatisticsRequest
+from kaianalytics.protocol import StatisticsRequest, isolation_sentence
 from kaianalytics.records import ledger, releases, reviews, runs, stops
 from kaianalytics.records.runs import UseWord
 from kaianalytics.records.transaction import Transaction
@@ -113,7 +113,7 @@ class Enforcement:
             left = {"rows": answer.outcome.rows, "bytes": len(arrow), "digest": answer.outcome.digest}
             milliseconds = round(answer.outcome.seconds * 1000)
             self._record(session, "rows.answered", sql=digest(sql), snapshot=snapshot, ms=milliseconds, **left)  # 5
-        return RowsAnswer(arrow, answer.outcome.digest, snapshot, ISOLATION_SENTENCE)  # 6
+        return RowsAnswer(arrow, answer.outcome.digest, snapshot, isolation_sentence(session.isolation))  # 6
 
     def answer_statistics(
         self, session: Session, asked: StatisticsRequest, gone: Event | None = None

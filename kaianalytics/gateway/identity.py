@@ -11,12 +11,15 @@ from dataclasses import asdict
 from typing import TypeVar
 
 from kaianalytics.errors import IdentityRefused, KaiError, PolicyRefused, Refused
+from kaianalytics.gateway.binding import Binding, demand_bound, demand_unbound
 from kaianalytics.gateway.context import Context
+from kaianalytics.gateway.isolation import Statement
 from kaianalytics.gateway.tokens import Identity, Session, Tokens, new_token_id
+from kaianalytics.gateway.workspaces import files_since
 from kaianalytics.policy.decision import Deny, Request, decide, decide_handler
 from kaianalytics.policy.roles import Identity as Handler
 from kaianalytics.policy.roles import Role
-from kaianalytics.protocol import GUARD_RAILS_ONLY, SessionGrant
+from kaianalytics.protocol import SessionGrant
 from kaianalytics.records import revocations
 
 Bearer = TypeVar("Bearer", Identity, Session)
@@ -30,13 +33,19 @@ class Doorkeeper:
         self._context = context
         self._tokens = tokens
 
-    def identity(self, token: str, uid: int) -> Identity:
-        """Who asks, by an identity token; IdentityRefused unless it holds and comes from its OS user."""
-        return self._held(self._tokens.read_identity(token), uid)
+    def identity(self, token: str, uid: int, bound: Binding | None) -> Identity:
+        """Who asks, by an identity token; IdentityRefused unless it holds, from its OS user, and from no kernel."""
+        identity = self._held(self._tokens.read_identity(token), uid)
+        demand_unbound(bound)
+        return identity
 
-    def session(self, token: str, uid: int) -> Session:
-        """What is asked for, by a purpose token; IdentityRefused unless it holds and comes from its OS user."""
-        return self._held(self._tokens.read_session(token), uid)
+    def session(self, token: str, uid: int, bound: Binding | None) -> Session:
+        """What is asked for, by a purpose token; IdentityRefused unless it holds, comes from its OS user, and on a
+        connection that was made for its kernel.
+        """
+        session = self._held(self._tokens.read_session(token), uid)
+        demand_bound(bound, token, session.kernel)
+        return session
 
     def handler(self, caller: Identity, role: Role | None = None) -> Handler:
         """The caller's entry in the register as it stands; PolicyRefused unless it holds today, with that role."""
@@ -54,7 +63,9 @@ class Doorkeeper:
             )
         return handler
 
-    def open_session(self, caller: Identity, purpose: str, kernel: str, notebook: str) -> dict[str, str]:
+    def open_session(
+        self, caller: Identity, purpose: str, kernel: str, notebook: str, stated: Statement
+    ) -> dict[str, str]:
         """A purpose token for one kernel of interactive work, and its event; PolicyRefused with every reason."""
         contracts, roles = self._context.serving().contracts, self._context.roles()
         request = Request(caller.user, purpose, "interactive")
@@ -72,10 +83,12 @@ class Doorkeeper:
             "interactive",
             kernel[:100],
             notebook=notebook[:200],
+            isolation=self._context.isolation.of_kernel(stated, caller.uid),
             identity=caller.token_id,
         )
-        self._record(caller, "session.opened", purpose, session=session.session_id, grounds=list(decision.grounds))
-        return asdict(self._grant(session))
+        facts = {"grounds": list(decision.grounds), "isolation": session.isolation, "kernel_uid": stated.kernel_uid}
+        self._record(caller, "session.opened", purpose, session=session.session_id, **facts)
+        return asdict(self.grant(session))
 
     def demand_standing(self, session: Session) -> None:
         """PolicyRefused unless the session's user may still work for its purpose, today."""
@@ -90,10 +103,21 @@ class Doorkeeper:
         event = self._context.event(user or NOBODY, f"request.{word}", door[:200], code=error.code, uid=uid)
         self._context.records.append(event)
 
-    def _grant(self, session: Session) -> SessionGrant:
+    def grant(self, session: Session) -> SessionGrant:
+        """A token for the session, with what it stands for."""
         token, expires = self._tokens.mint_session(session, self._context.clock())
         snapshot = self._context.serving().snapshot(self._context.stop_epoch())
-        return SessionGrant(token, session.user, session.purpose, snapshot, GUARD_RAILS_ONLY, expires.isoformat())
+        since = files_since(self._context, session.purpose) if session.kind == "interactive" else ""
+        return SessionGrant(
+            token,
+            session.user,
+            session.purpose,
+            snapshot,
+            session.isolation,
+            expires.isoformat(),
+            session.kernel,
+            since,
+        )
 
     def _held(self, bearer: Bearer, uid: int) -> Bearer:
         if uid < 0 or bearer.uid != uid:

@@ -1,4 +1,6 @@
-"""Who is at the other end of the Unix socket, as the operating system's kernel says; and how long it may dawdle."""
+"""Who is at the other end of the Unix socket, as the operating system's kernel says; what the connection is bound to;
+and how long it may dawdle.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,8 @@ import sys
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from kaianalytics.gateway.binding import FirstLine, carrying
 
 UNKNOWN_UID = -1
 
@@ -22,16 +26,33 @@ class PeerProtocol(H11Protocol):
 
     head_seconds = 10.0
     _impatience: asyncio.TimerHandle | None = None
+    _first_line: FirstLine | None = None  # until it is known whether it binds the connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         # uvicorn's own signature differs from asyncio's in the same way
         super().connection_made(transport)
         self.client = ("uid", peer_uid(transport.get_extra_info("socket")))
+        self._first_line = FirstLine()
         self._watch_the_head()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        if self._first_line is None or (data := self._bound(self._first_line, data)):
+            super().data_received(data)
         self._watch_the_head()
+
+    def _bound(self, first_line: FirstLine, data: bytes) -> bytes:
+        """What of the connection's first bytes is HTTP, once that is known."""
+        try:
+            http = first_line.take(data)
+        except ValueError:
+            self.transport.close()
+            return b""
+        if http is None:
+            return b""
+        self._first_line = None
+        if first_line.binding is not None:
+            self.app = carrying(self.app, first_line.binding)
+        return http
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_watching()

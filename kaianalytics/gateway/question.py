@@ -69,6 +69,7 @@ class Question:
     asked: str
     subject: str
     tables: Mapping[str, str]
+    isolation: str
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:
@@ -136,6 +137,7 @@ def prepare(admitted: Admitted, asked: StatisticsRequest, session: Session, grou
         asked=asked_digest(query, bounds, price),
         subject=subject,
         tables=table_digests(ground.tables),
+        isolation=session.isolation,
     )
 
 

@@ -15,12 +15,13 @@ from typing import Any
 from kaianalytics.errors import KaiError, ReviewRefused
 from kaianalytics.gateway.context import Context
 from kaianalytics.gateway.identity import Doorkeeper
+from kaianalytics.gateway.isolation import Statement
 from kaianalytics.gateway.serving import Serving
-from kaianalytics.gateway.tokens import Identity, Session, Tokens, new_token_id
+from kaianalytics.gateway.tokens import Identity, Session, new_token_id
 from kaianalytics.policy.decision import Deny, Request, decide
 from kaianalytics.policy.views import slice_digest
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.protocol import GUARD_RAILS_ONLY, ISOLATION_SENTENCE, RunGrant, SessionGrant
+from kaianalytics.protocol import RunGrant, isolation_sentence
 from kaianalytics.publishing.publish import Provenance, check_executed, publish, render
 from kaianalytics.records import reviews, runs
 from kaianalytics.records.reviews import StoredPassport
@@ -32,10 +33,9 @@ from kaianalytics.review.passport import Passport, read_source
 class Runs:
     """Leases runs and publishes what they made."""
 
-    def __init__(self, context: Context, doorkeeper: Doorkeeper, tokens: Tokens) -> None:
+    def __init__(self, context: Context, doorkeeper: Doorkeeper) -> None:
         self._context = context
         self._doorkeeper = doorkeeper
-        self._tokens = tokens
 
     def lease(self, caller: Identity, body: Mapping[str, Any]) -> dict[str, Any]:
         """A run and its token, if what is to run is what was approved; else a refusal, and an event that says so."""
@@ -49,10 +49,11 @@ class Runs:
             )
             refusal.recorded = True
             raise
-        event = self._context.event(caller.user, "run.leased", report, passport=passport.passport_id)
+        level = self._level(caller, body)
+        event = self._context.event(caller.user, "run.leased", report, passport=passport.passport_id, isolation=level)
         with self._context.records.writing(event) as tx:
             run = runs.lease(tx, report=report, passport_id=passport.passport_id)
-        return asdict(RunGrant(run, self._session(caller, passport, run)))
+        return asdict(RunGrant(run, self._doorkeeper.grant(self._session(caller, passport, run, level))))
 
     def finish(self, caller: Identity, number: int, body: Mapping[str, Any]) -> dict[str, Any]:
         """Publish the executed notebook, or record the run as failed; a refused publication fails the run."""
@@ -62,7 +63,7 @@ class Runs:
         if body.get("failed") is not False:
             return self._fail(caller, run, str(body.get("code", "")) or "RUN_FAILED")
         try:
-            return self._publish(caller, run, body.get("notebook"))
+            return self._publish(caller, run, body.get("notebook"), self._level(caller, body))
         except Exception as error:  # whatever it was: a run that can't be published has failed
             self._fail(caller, run, error.code if isinstance(error, KaiError) else "PUBLISHING_BROKE")
             if isinstance(error, KaiError):
@@ -109,8 +110,11 @@ class Runs:
             )
         return passport
 
-    def _session(self, caller: Identity, passport: Passport, run: int) -> SessionGrant:
-        session = Session(
+    def _level(self, caller: Identity, body: Mapping[str, Any]) -> str:
+        return self._context.isolation.of_kernel(Statement.of(body), caller.uid)
+
+    def _session(self, caller: Identity, passport: Passport, run: int, level: str) -> Session:
+        return Session(
             session_id=new_token_id(),
             user=passport.author,
             uid=caller.uid,
@@ -122,11 +126,9 @@ class Runs:
             approval=passport.passport_id,
             rho_per_run=passport.conditions.rho_per_run,
             delta_per_run=passport.conditions.delta_per_run,
+            isolation=level,
             identity=caller.token_id,
         )
-        token, expires = self._tokens.mint_session(session, self._context.clock())
-        snapshot = self._context.serving().snapshot(self._context.stop_epoch())
-        return SessionGrant(token, passport.author, passport.purpose, snapshot, GUARD_RAILS_ONLY, expires.isoformat())
 
     def _fail(self, caller: Identity, run: Run, code: str) -> dict[str, Any]:
         event = self._context.event(caller.user, "run.failed", run.report, run=run.id, code=code[:60])
@@ -134,7 +136,7 @@ class Runs:
             runs.finish(tx, run.id, "failed", {"code": code[:60]})
         return {"run": run.id, "state": "failed", "code": code[:60]}
 
-    def _publish(self, caller: Identity, run: Run, notebook: Any) -> dict[str, Any]:
+    def _publish(self, caller: Identity, run: Run, notebook: Any, level: str) -> dict[str, Any]:
         serving = self._context.serving()
         with self._context.records.reading() as view:
             stored = reviews.passport(view, run.passport_id)
@@ -144,7 +146,7 @@ class Runs:
         check_executed(notebook, passport, serving.contracts.purposes)
         if slice_digest(serving.contracts, passport.purpose) != passport.slice_digest:
             raise passports.void(passport, "the contracts or the policy behind it changed during the run")
-        provenance = self._provenance(run, serving)
+        provenance = self._provenance(run, serving, level)
         title = serving.contracts.purposes.purposes[passport.purpose].title
         html = render(notebook, passport, provenance, title)
         event = self._context.event(caller.user, "run.published", run.report, run=run.id, html=passports.digest(html))
@@ -157,7 +159,7 @@ class Runs:
         where = page.relative_to(self._context.home.root)
         return {"run": run.id, "state": "published", "page": str(where), "rho": provenance.rho_charged}
 
-    def _provenance(self, run: Run, serving: Serving) -> Provenance:
+    def _provenance(self, run: Run, serving: Serving, level: str) -> Provenance:
         """What the page says of the answers it shows; ReviewRefused BUILD_CHANGED where it asked several builds.
 
         What was shown from the record is of whatever snapshot it was answered on, and is named with it.
@@ -181,7 +183,7 @@ class Runs:
             published_at=f"{self._context.clock():%Y-%m-%d %H:%M} UTC",
             snapshot=", ".join(snapshots),
             as_of=serving.as_of,
-            isolation=ISOLATION_SENTENCE,
+            isolation=isolation_sentence(level),
             rho_charged=f"{charged.rho.normalize():f}",
             rho_repeated=f"{repeated.rho.normalize():f}",
             releases=tuple(use.charge_id for use in used),

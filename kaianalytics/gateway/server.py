@@ -1,8 +1,9 @@
 """The gateway as a process: one home held, one Unix socket, and nothing left behind.
 
 Order of starting, each step a reason not to: hold the home (a second gateway is told who holds it); keys; records with
-their signed head (an older ledger put back is noticed here); the published stores; then the socket, mode 0600; then the
-file that says where it is. Everything is undone in reverse, also after SIGTERM.
+their signed head (an older ledger put back is noticed here); the published stores; the machine's isolation, tried out;
+then the socket, mode 0600 (0660 for a platform of its own); then the file that says where it is. Everything is undone
+in reverse, also after SIGTERM.
 """
 
 from __future__ import annotations
@@ -28,19 +29,22 @@ from kaianalytics.gateway.custodian import open_custodian
 from kaianalytics.gateway.peer import PeerProtocol
 from kaianalytics.gateway.tokens import utc_now
 
-SOCKET_MODE = 0o600
+SOCKET_MODE, SOCKET_MODE_OF_GROUP = 0o600, 0o660
 BACKLOG = 128
 CONNECTIONS_MAX = 512  # open at one time; further requests are told 503
 
 
-def serve(home: Home) -> None:
-    """Serve the home until SIGTERM or SIGINT; HomeFault, RecordsFault or BuildFault where it may not start."""
+def serve(home: Home, where: Path, mode: int = SOCKET_MODE) -> None:
+    """Serve the home until SIGTERM or SIGINT; HomeFault, RecordsFault or BuildFault where it may not start.
+
+    `where` is the socket's path. Its group is that of its folder, where that hands its group down.
+    """
     with (
         _ending_in_order(),
         home.hold(),
         _logging_to(home.log),
         open_custodian(home) as custodian,
-        _listening(home.socket_path) as listener,
+        _listening(where, mode) as listener,
     ):
         app = build_app(custodian)
         config = uvicorn.Config(
@@ -58,7 +62,7 @@ def serve(home: Home) -> None:
             timeout_graceful_shutdown=5,
             h11_max_incomplete_event_size=64 * 1024,
         )
-        with _announced(home):
+        with _announced(home, where):
             _Server(config, custodian.pool.close_all).run(sockets=[listener])
 
 
@@ -94,13 +98,13 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
 
 
 @contextlib.contextmanager
-def _listening(path: Path) -> Iterator[socket.socket]:
+def _listening(path: Path, mode: int) -> Iterator[socket.socket]:
     # the home is held by us alone: a socket file found here was left by a gateway that was killed
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listener.bind(str(path))
-        path.chmod(SOCKET_MODE)
+        path.chmod(mode)
         listener.listen(BACKLOG)
         yield listener
     finally:
@@ -112,8 +116,8 @@ def _listening(path: Path) -> Iterator[socket.socket]:
 
 
 @contextlib.contextmanager
-def _announced(home: Home) -> Iterator[None]:
-    facts = {"pid": os.getpid(), "socket": str(home.socket_path), "since": utc_now().isoformat()}
+def _announced(home: Home, where: Path) -> Iterator[None]:
+    facts = {"pid": os.getpid(), "socket": str(where), "since": utc_now().isoformat()}
     aside = home.gateway_info.with_suffix(".new")
     aside.write_text(json.dumps(facts), encoding="utf-8")
     aside.replace(home.gateway_info)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import jwt
 
 from kaianalytics.errors import IdentityRefused
+from kaianalytics.protocol import GUARD_RAILS_ONLY
 
 ALGORITHM = "HS256"
 REQUIRED = ["aud", "exp", "iat", "jti", "sub"]
@@ -48,6 +49,7 @@ class Session:
     approval: str = ""
     rho_per_run: str = ""
     delta_per_run: str = "0"
+    isolation: str = GUARD_RAILS_ONLY
     identity: str = ""  # id of the identity token that it was asked for with: revoking that one ends this one
 
     @property
@@ -92,6 +94,7 @@ class Tokens:
             "approval",
             "rho_per_run",
             "delta_per_run",
+            "isolation",
             "identity",
         )
         return Session(session_id=claims["jti"], user=claims["sub"], **{name: claims[name] for name in fields})

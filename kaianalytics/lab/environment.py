@@ -9,6 +9,7 @@ Laws:
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +32,7 @@ def kernel_environment(server: Mapping[str, str], workspace: Path, runtime: Path
         "IPYTHONDIR": workspace / ".ipython",
         "JUPYTER_CONFIG_DIR": workspace / ".jupyter",
         "JUPYTER_DATA_DIR": workspace / ".local/share/jupyter",
+        "JOBLIB_TEMP_FOLDER": workspace / ".tmp",
         "MPLCONFIGDIR": workspace / ".config/matplotlib",
         "TMPDIR": workspace / ".tmp",
         "XDG_CACHE_HOME": workspace / ".cache",
@@ -43,19 +45,13 @@ def kernel_environment(server: Mapping[str, str], workspace: Path, runtime: Path
     return {**passed, **{name: str(folder) for name, folder in inside.items()}}
 
 
-def prepare_workspace(workspace: Path) -> Path:
-    """Make the workspace and the folders in it that its environment names, each its owner's alone; the workspace."""
-    for folder in (workspace, workspace / ".tmp", workspace / ".ipython"):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return workspace
-
-
 def workspace_of(server: Mapping[str, str], user: str, purpose: str) -> Path:
     """The folder of one user for one purpose."""
     for name in (user, purpose):
         if not _SAFE_NAME.fullmatch(name):
             raise HomeFault("NAME_UNFIT", "A user or purpose has a name that no folder can have.", hint="rename it")
-    return Path(_setting(server, WORKSPACES)) / user / purpose
+    # the real path: a kernel sees its workspace by the name that it was bound under
+    return Path(os.path.realpath(_setting(server, WORKSPACES))) / user / purpose
 
 
 def gateway_socket(server: Mapping[str, str]) -> Path:

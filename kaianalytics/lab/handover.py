@@ -5,6 +5,8 @@ that the kernel writes is answered with `+`, the number and a freshly connected 
 and the number while the gateway is away; so a gateway that restarts is met again. The number lets a kernel that was
 interrupted while it waited tell a late answer from its next one. Anything else that the kernel writes ends the
 handover. It also ends by itself with the kernel: when the last copy of the kernel's end is closed.
+
+Each socket is bound to the kernel's token before the kernel has it (`protocol.binding`).
 """
 
 from __future__ import annotations
@@ -15,13 +17,15 @@ from pathlib import Path
 from threading import Thread
 
 from kaianalytics.client.transport import HANDOVER_ASK, HANDOVER_BYTES, HANDOVER_GIVEN, HANDOVER_NONE, connect_to
+from kaianalytics.protocol import SessionGrant, binding
 
 
 class Handover:
     """The serving end of one kernel's handover."""
 
-    def __init__(self, gateway_socket: Path) -> None:
+    def __init__(self, gateway_socket: Path, bound: bytes) -> None:
         self._gateway_socket = gateway_socket
+        self._bound = bound
         self._ours, self._kernels = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._thread = Thread(target=self._serve, name="kai-handover", daemon=True)
 
@@ -57,9 +61,25 @@ class Handover:
 
     def _answer(self, number: bytes) -> None:
         try:
-            connected = connect_to(self._gateway_socket)
+            connected = connect_bound(self._gateway_socket, self._bound)
         except OSError:
             self._ours.sendall(HANDOVER_NONE + number)
             return
         with connected:  # the kernel's copy is its own; ours is closed once it is sent
             socket.send_fds(self._ours, [HANDOVER_GIVEN + number], [connected.fileno()])
+
+
+def binding_of(grant: SessionGrant) -> bytes:
+    """The line that binds a connection to the grant's token and kernel."""
+    return binding(grant.token, grant.kernel)
+
+
+def connect_bound(gateway_socket: Path, bound: bytes) -> socket.socket:
+    """A socket connected to the gateway, on which a kernel's token is good; OSError while the gateway is away."""
+    connected = connect_to(gateway_socket)
+    try:
+        connected.sendall(bound)
+    except OSError:
+        connected.close()
+        raise
+    return connected

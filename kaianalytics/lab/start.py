@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kaianalytics.errors import HomeFault
 from kaianalytics.lab import environment
 from kaianalytics.lab.kernelspecs import PREFIX
 
@@ -75,7 +76,8 @@ def lab_environment(facts: LabFacts, environ: Mapping[str, str]) -> dict[str, st
 
 
 def write_configuration(facts: LabFacts) -> None:
-    """Write the server's configuration and Lab's default settings."""
+    """Write the server's configuration and Lab's settings; HomeFault where it would show what is not its own."""
+    _demand_apart(facts)
     for folder in (facts.jupyter, facts.jupyter / "config", facts.jupyter / "runtime", _settings_folder(facts)):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _configuration_file(facts).write_text(json.dumps(configuration(facts), indent=2), encoding="utf-8")
@@ -95,10 +97,12 @@ def configuration(facts: LabFacts) -> dict[str, Any]:
             "terminals_enabled": False,
             "kernel_spec_manager_class": "kaianalytics.lab.server.KaiKernelSpecs",
             "kernel_manager_class": "kaianalytics.lab.server.KaiKernels",
+            "contents_manager_class": "kaianalytics.lab.contents.KaiContents",
             "jpserver_extensions": {"jupyter_server_terminals": False, "jupyter_lsp": False},
         },
         "MultiKernelManager": {"default_kernel_name": kernels[0] if kernels else ""},
         "KernelSpecManager": {"ensure_native_kernel": False},
+        "FileContentsManager": {"allow_hidden": False, "delete_to_trash": False},
         "LabApp": {
             "news_url": None,
             "check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
@@ -106,6 +110,19 @@ def configuration(facts: LabFacts) -> dict[str, Any]:
             "app_settings_dir": str(_settings_folder(facts)),
         },
     }
+
+
+def _demand_apart(facts: LabFacts) -> None:
+    """The notebooks' folder is served as it lies: nothing else of ours may lie in it."""
+    root = Path(os.path.realpath(facts.notebooks))
+    others = (facts.workspaces, facts.identity, facts.jupyter, facts.gateway_socket)
+    if any(Path(os.path.realpath(other)).is_relative_to(root) for other in others):
+        raise HomeFault(
+            "NOTEBOOKS_HOLD_OTHERS",
+            "The folder of notebooks holds the home, an identity or the workspaces.",
+            rule="a workspace's files leave through one door, and an identity through none",
+            hint="name another folder with `kai lab --notebooks`",
+        )
 
 
 def _configuration_file(facts: LabFacts) -> Path:

@@ -60,3 +60,10 @@ def pending(view: Reading, purpose: str) -> tuple[str, ...]:
     query = select(stops.c.pseudonyms).where(or_(stops.c.scope == ALL_PURPOSES, stops.c.scope == purpose))
     named = (json.loads(row.pseudonyms).get(purpose) for row in view.rows(query))
     return tuple(sorted({pseudonym for pseudonym in named if pseudonym}))
+
+
+def latest(view: Reading, purpose: str) -> str:
+    """When the last stop was taken that touches a purpose, as the records write a time; empty where there is none."""
+    touching = or_(stops.c.scope == ALL_PURPOSES, stops.c.scope == purpose)
+    row = view.one(select(func.max(stops.c.at)).where(touching))
+    return str(row[0]) if row and row[0] else ""

@@ -9,13 +9,14 @@ published.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kaianalytics.client.launch import ReportLaunch
+from kaianalytics.client.launch import ReportLaunch, kernel_statement
 from kaianalytics.client.transport import GatewayClient
 from kaianalytics.errors import KaiError
 from kaianalytics.protocol import API, RunGrant
@@ -59,7 +60,12 @@ def run_report(
     with tempfile.TemporaryDirectory(prefix="run-", dir=workdir) as temporary:
         folder = Path(temporary)
         engine.check_parameters(source, parameters, folder)
-        asked = {"report": spec.name, "notebook": source, "parameters": dict(parameters)}
+        asked = {
+            "report": spec.name,
+            "notebook": source,
+            "parameters": dict(parameters),
+            **kernel_statement(os.environ),
+        }
         lease = RunGrant.from_json(gateway.request_json("POST", f"{API}/runs", asked))
         launch = ReportLaunch(lease.session, gateway.socket_path, folder / "workspace", spec.kernels)
         return _run(gateway, spec, lease.run, source, parameters, launch, folder)
@@ -89,4 +95,5 @@ def _run(
 
 
 def _finish(gateway: GatewayClient, run: int, body: Mapping[str, Any]) -> dict[str, Any]:
-    return gateway.request_json("POST", f"{API}/runs/{run}/finish", body)
+    stated = kernel_statement(os.environ)
+    return gateway.request_json("POST", f"{API}/runs/{run}/finish", {**body, **stated})

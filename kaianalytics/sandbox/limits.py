@@ -2,7 +2,8 @@
 
 1. Soft and hard limit are set alike, so nothing that runs later can raise them again.
 2. What could not be set is told, not passed over: `apply` returns the names of the limits that hold.
-3. No limit here counts per user (processes, for one): it would let one session starve another.
+3. Processes are counted per user, and so are limited only where the count is the process's own: in a user namespace
+   (`namespaces`). Elsewhere it would let one session starve another; there `cgroups` may count them.
 
 `die_with_parent` uses Linux's parent-death signal, which follows the *thread* that started the process: start such a
 process from a thread that lives as long as it should.
@@ -22,14 +23,21 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True)
 class ResourceLimits:
-    """What one process may use: bytes of address space and of files it writes, open files; never a core dump."""
+    """What one process may use: bytes of address space and of files it writes, open files; never a core dump.
+
+    `data` bounds the memory that is its own and may be written: an engine that draws charts reserves 64 GiB of
+    addresses and uses little of it. `processes` bounds all processes and threads of a user namespace. Of these two, 0
+    is no bound.
+    """
 
     address_space: int
     open_files: int = 64
     file_size: int = 0
+    data: int = 0
+    processes: int = 0
 
     def __post_init__(self) -> None:
-        if self.address_space <= 0 or self.open_files <= 0 or self.file_size < 0:
+        if self.address_space <= 0 or self.open_files <= 0 or min(self.file_size, self.data, self.processes) < 0:
             raise ValueError("a resource limit is a positive number")
 
 
@@ -41,7 +49,16 @@ def apply(limits: ResourceLimits) -> frozenset[str]:
         "file size": (resource.RLIMIT_FSIZE, limits.file_size),
         "open files": (resource.RLIMIT_NOFILE, limits.open_files),
     }
+    wanted |= {"memory of each process": (resource.RLIMIT_DATA, limits.data)} if limits.data else {}
     return frozenset(name for name, (kind, value) in wanted.items() if _set(kind, value))
+
+
+def limit_processes(limits: ResourceLimits) -> bool:
+    """Bounds the processes and threads of this process's user namespace; True if the bound holds (law 3).
+
+    Linux counts nobody who is root outside.
+    """
+    return bool(limits.processes) and os.getuid() != 0 and _set(resource.RLIMIT_NPROC, limits.processes)
 
 
 def die_with_parent(parent: int) -> bool:

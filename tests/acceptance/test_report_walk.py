@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from support.real_world import Gateway, Typed, World, describe, notebook, refusal
 
-from kaianalytics.protocol import API
+from kaianalytics.client.launch import launched_level
+from kaianalytics.protocol import API, isolation_sentence
 from kaianalytics.review.passport import Passport
 
 COUNT = "SELECT device, COUNT(*) AS visits FROM sessions GROUP BY device"
@@ -115,7 +116,7 @@ def test_what_is_published_says_where_it_comes_from_and_runs_no_script(walk: Wal
     assert "default-src 'none'" in policy and "script-src" not in policy
     assert "<script" not in page.lower()
     assert "a finding" in page
-    for told in ("SHA-256", "Isolation: guard rails only", "aiko, ren", "ρ 0.002 charged", "The report visits"):
+    for told in ("SHA-256", isolation_sentence(launched_level()), "aiko, ren", "ρ 0.002 charged", "The report visits"):
         assert told in page, told
     assert not walk.world.secrets() & set(re.findall(r"[\w@.+-]+", page))
     # a page names digests of 64 digits and a passport of 16; a pseudonym has 32
@@ -126,7 +127,7 @@ def test_the_passport_beside_the_page_is_signed_and_names_both_people(walk: Walk
     passport = Passport.from_content(published.with_name("passport.json").read_bytes())
     assert (passport.author, passport.reviewer, passport.report) == ("aiko", "ren", "visits")
     assert "not the separation" in passport.separation
-    assert "guard rails only" in passport.isolation
+    assert passport.isolation == isolation_sentence(launched_level())
     provenance = json.loads(published.with_name("provenance.json").read_text(encoding="utf-8"))
     assert provenance["rho_charged"] == "0.002"
     assert len(provenance["releases"]) == 1

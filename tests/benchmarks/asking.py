@@ -12,8 +12,9 @@ from measured import Action, Series, in_turns
 from page import Table, duration, ratio
 
 from kaianalytics.client.connection import Connection
-from kaianalytics.client.transport import Door, GatewayClient, connect_to
+from kaianalytics.client.transport import Door, GatewayClient
 from kaianalytics.custody.home import Home
+from kaianalytics.lab.handover import binding_of, connect_bound
 from kaianalytics.policy.contract import Access
 from kaianalytics.protocol import API, SessionGrant, SessionRequest
 from kaianalytics.warehouse.published import current
@@ -44,7 +45,7 @@ class Asker:
         client = GatewayClient(self.socket, self.identity.read_text(encoding="ascii").strip())
         asked = SessionRequest(self.purpose, "benchmark")
         grant = SessionGrant(**client.request_json("POST", f"{API}/sessions", asdict(asked)))
-        return Connection(grant, Door(lambda: connect_to(self.socket), grant.token))
+        return Connection(grant, Door(lambda: connect_bound(self.socket, binding_of(grant)), grant.token))
 
     def store(self, access: Access) -> Path:
         """The store file that the purpose's workers open."""

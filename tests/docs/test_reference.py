@@ -64,7 +64,7 @@ def test_every_command_named_in_a_message_of_the_package_exists() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        "kai doctor",
+        "kai physician",
         "kai review approve",
         "kai review approve 1 2",
         "kai build --fast",
@@ -74,7 +74,7 @@ def test_every_command_named_in_a_message_of_the_package_exists() -> None:
 )
 def test_a_command_that_can_not_be_typed_is_noticed(command: str) -> None:
     assert why_not(command)
-    assert not mention_is_known("kai doctor") and not mention_is_known("kai build --fast")
+    assert not mention_is_known("kai physician") and not mention_is_known("kai build --fast")
 
 
 def test_every_variable_that_is_read_is_documented() -> None:

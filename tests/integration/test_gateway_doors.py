@@ -32,14 +32,14 @@ class Doors:
     """Bare HTTP with what every answer is checked for."""
 
     gateway: Gateway
-    http: httpx.Client
     secrets: frozenset[str]
     answers: list[str] = field(default_factory=list)
 
     def ask(self, method: str, path: str, token: str | None, **sent: Any) -> httpx.Response:
         """One request; its answer is kept for the look at what was said."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        answer = self.http.request(method, path, headers=headers, **sent)
+        with self.gateway.http(token or "") as http:
+            answer = http.request(method, path, headers=headers, **sent)
         self.answers.append(answer.text)
         return answer
 
@@ -61,9 +61,8 @@ def _codes(facts: Mapping[str, Any]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def doors(gateway: Gateway) -> Iterator[Doors]:
-    with gateway.http() as http:
-        yield Doors(gateway, http, frozenset(gateway.world.secrets()))
+def doors(gateway: Gateway) -> Doors:
+    return Doors(gateway, frozenset(gateway.world.secrets()))
 
 
 @pytest.fixture

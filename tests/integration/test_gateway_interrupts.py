@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import time
 
 import pytest
@@ -21,8 +20,7 @@ class Hanging:
     """A request that is sent and not waited for."""
 
     def __init__(self, gateway: Gateway, asker: Asker, sql: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(str(gateway.socket))
+        self._socket = gateway.connect(asker.token)
         body = f'{{"sql": "{sql}"}}'
         head = f"POST {API}/sql HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {asker.token}\r\n"
         self._socket.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from support.fake_gateway import IDENTITY, FakeGateway
 
+from kaianalytics.client.launch import kernel_statement
 from kaianalytics.client.transport import GatewayClient
 from kaianalytics.errors import IdentityRefused, PolicyRefused, Refused
 from kaianalytics.lab import kernelspecs
@@ -99,6 +101,7 @@ def test_a_report_runs_to_its_end_and_holds_no_token(
         "report": "weekly-reach",
         "notebook": source,
         "parameters": {"weeks": 8, "service": 'it\'s "shop"\n'},
+        **kernel_statement(os.environ),
     }
     kept = [cell for cell in result.executed["cells"] if "injected-parameters" not in cell["metadata"]["tags"]]
     assert ["".join(cell["source"]) for cell in kept] == [cell["source"] for cell in source["cells"]]
@@ -112,7 +115,12 @@ def test_a_refusal_fails_the_run_and_is_told_by_its_code(
     result = run_report(client, spec, text(source), {}, workdir)
     assert (result.failed_code, "ask for less" in result.failed_sentence) == ("BUDGET_SPENT", True)
     assert printed(result.executed) == ""
-    assert gateway.finished[-1] == {"run": result.run, "failed": True, "notebook": None, "code": "BUDGET_SPENT"}
+    assert gateway.finished[-1] == {
+        "run": result.run,
+        "failed": True,
+        "notebook": None,
+        "code": "BUDGET_SPENT",
+    } | kernel_statement({})
 
 
 def test_an_error_of_the_notebook_is_told_by_its_place_alone(

@@ -17,10 +17,11 @@ from support.kernels import Kernel, manager_for, running, server_environment
 
 import kaianalytics
 from kaianalytics.client import connection
+from kaianalytics.client.launch import launched_level
 from kaianalytics.client.transport import Door, GatewayClient
 from kaianalytics.errors import Fault, IdentityRefused, PolicyRefused, Refused, Unreachable
 from kaianalytics.lab import kernelspecs
-from kaianalytics.protocol import ISOLATION_SENTENCE
+from kaianalytics.protocol import isolation_sentence
 
 
 @dataclass
@@ -61,7 +62,7 @@ def kernel(lab: Lab) -> Iterator[Kernel]:
         assert said.error == {}
         first, *_, snapshot, isolation = said.printed.splitlines()
         assert first == "kaianalytics for ad-targeting, as hanako"
-        assert (snapshot, isolation) == (f"Snapshot: {SNAPSHOT}", ISOLATION_SENTENCE)
+        assert (snapshot, isolation) == (f"Snapshot: {SNAPSHOT}", isolation_sentence(launched_level()))
         yield started
 
 

@@ -26,10 +26,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from support.release_kit import SNAPSHOT, figure, key, release
 
+from kaianalytics.client.launch import launched_level
 from kaianalytics.errors import BudgetRefused, GuardRefused, IdentityRefused, KaiError, PolicyRefused
+from kaianalytics.gateway.binding import binding_of, demand_bound
+from kaianalytics.gateway.peer import PeerProtocol
 from kaianalytics.protocol import (
     API,
-    GUARD_RAILS_ONLY,
     ISOLATION_HEADER,
     ROWS_MEDIA_TYPE,
     SNAPSHOT_HEADER,
@@ -61,6 +63,8 @@ class FakeGateway:
     """The fake, and what it saw: tokens it gave, queries it ran, queries whose client hung up, runs that finished."""
 
     socket_path: Path
+    level: str = field(default_factory=launched_level)  # at which its kernels start
+    binds: bool = True  # whether a token is good on its own connections alone
     tokens: dict[str, str] = field(default_factory=dict)  # token → purpose
     kernels: list[dict[str, Any]] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
@@ -75,7 +79,9 @@ class FakeGateway:
         """Serve on the socket until the block is left; may be entered again, as a gateway that restarts."""
         self.socket_path.unlink(missing_ok=True)
         server = uvicorn.Server(
-            uvicorn.Config(self.app(), uds=str(self.socket_path), log_level="critical", lifespan="off")
+            uvicorn.Config(
+                self.app(), uds=str(self.socket_path), log_level="critical", lifespan="off", http=PeerProtocol
+            )
         )
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
@@ -109,7 +115,8 @@ class FakeGateway:
         """A session with a token that was never given before."""
         token = f"purpose-token-{len(self.tokens) + 1:04d}-of-{purpose}"
         self.tokens[token] = purpose
-        return SessionGrant(token, "hanako", purpose, SNAPSHOT, GUARD_RAILS_ONLY, "2026-11-01T12:00:00+00:00")
+        until = "2026-11-01T12:00:00+00:00"
+        return SessionGrant(token, "hanako", purpose, SNAPSHOT, self.level, until, kernel="a-kernel")
 
     def _door(self, door: Any) -> Any:
         async def guarded(request: Request) -> Response:
@@ -146,7 +153,7 @@ class FakeGateway:
             )
         stream = io.BytesIO()
         (SESSIONS.clear() if "nothing" in asked["sql"] else SESSIONS).write_ipc_stream(stream)
-        headers = {SNAPSHOT_HEADER: SNAPSHOT, ISOLATION_HEADER: GUARD_RAILS_ONLY}
+        headers = {SNAPSHOT_HEADER: SNAPSHOT, ISOLATION_HEADER: self.level}
         return Response(stream.getvalue(), media_type=ROWS_MEDIA_TYPE, headers=headers)
 
     async def _slow(self, request: Request) -> None:
@@ -221,4 +228,6 @@ class FakeGateway:
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
         if token not in self.tokens:
             raise IdentityRefused("TOKEN_INVALID", "The token is not one of this gateway.", hint="restart the kernel")
+        if self.binds:
+            demand_bound(binding_of(request), token, "a-kernel")
         return self.tokens[token]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,12 +34,20 @@ class Kernel:
     manager: KernelManager
     client: BlockingKernelClient
 
-    def run(self, code: str) -> Said:
-        """Run a cell to its end."""
+    def run(self, code: str, on_print: Callable[[str], object] = lambda text: None) -> Said:
+        """Run a cell to its end; `on_print` is told each text that it prints."""
         said = Said()
-        self.client.execute_interactive(
-            code, output_hook=lambda message: _hear(said, message), timeout=READY_SECONDS, allow_stdin=False
-        )
+
+        def hear(message: dict[str, Any]) -> None:
+            _hear(said, message)
+            if message["msg_type"] == "stream":
+                on_print(message["content"]["text"])
+
+        try:
+            self.client.execute_interactive(code, output_hook=hear, timeout=READY_SECONDS, allow_stdin=False)
+        except TimeoutError:
+            assert self.manager.is_alive(), f"the kernel ended while it ran: {code}"
+            raise
         return said
 
     def restart(self) -> None:

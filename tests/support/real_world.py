@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,17 +22,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import httpcore
 import httpx
+import jwt
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from kaianalytics.client.transport import GatewayClient
+from kaianalytics.client.transport import Door, _Sockets, connect_to
 from kaianalytics.custody.home import Home
 from kaianalytics.custody.keys import Keys
 from kaianalytics.errors import KaiError
 from kaianalytics.gateway.tokens import Tokens, utc_now
-from kaianalytics.protocol import API
+from kaianalytics.lab.handover import connect_bound
+from kaianalytics.protocol import API, binding
 from kaianalytics.records import audit
 from kaianalytics.records.audit import StoredEvent
 from kaianalytics.records.database import Records
@@ -216,23 +220,30 @@ class Gateway:
                 assert time.monotonic() < until, "the gateway was not ready in time"
                 time.sleep(0.02)
 
-    def door(self, token: str) -> GatewayClient:
-        """The gateway as the bearer of a token sees it."""
-        return GatewayClient(self.socket, token)
+    def door(self, token: str) -> Door:
+        """The gateway as the bearer of a token sees it: on a purpose token's own connections, or on any."""
+        return Door(lambda: self.connect(token), token)
 
-    def as_(self, user: str) -> GatewayClient:
+    def connect(self, token: str) -> socket.socket:
+        """A connection as the token's bearer has them: bound to a purpose token, else as it comes."""
+        kernel = _kernel_of(token)
+        return connect_to(self.socket) if kernel is None else connect_bound(self.socket, binding(token, kernel))
+
+    def as_(self, user: str) -> Door:
         """The gateway as a person with an identity token sees it."""
         return self.door(self.world.token_file(user).read_text(encoding="ascii").strip())
 
     def session(self, user: str = "aiko", purpose: str = "service-improvement") -> Asker:
         """A kernel's session."""
         grant = self.as_(user).request_json("POST", f"{API}/sessions", {"purpose": purpose, "kernel": "kernel"})
-        door = GatewayClient(self.socket, grant["token"], timeout=None)  # as a kernel's: deadlines are the gateway's
-        return Asker(grant["token"], door, grant)
+        token = grant["token"]
+        # as a kernel's: deadlines are the gateway's
+        return Asker(token, Door(lambda: self.connect(token), token, timeout=None), grant)
 
-    def http(self) -> httpx.Client:
-        """Bare HTTP on the socket."""
-        transport = httpx.HTTPTransport(uds=str(self.socket))
+    def http(self, token: str = "") -> httpx.Client:
+        """Bare HTTP on the socket, its connections being the token's."""
+        transport = httpx.HTTPTransport()
+        transport._pool = httpcore.ConnectionPool(network_backend=_Sockets(lambda: self.connect(token)))
         return httpx.Client(transport=transport, base_url="http://gateway", timeout=30)
 
     def workers(self) -> list[int]:
@@ -269,7 +280,7 @@ class Asker:
     """One session, asking."""
 
     token: str
-    door: GatewayClient
+    door: Door
     grant: Mapping[str, Any]
 
     def rows(self, sql: str) -> pl.DataFrame:
@@ -287,6 +298,15 @@ class Asker:
     def refused(self, sql: str, rho: str = "") -> KaiError:
         """The refusal or fault that answers a question; of rows, or at a price of statistics."""
         return refusal(lambda: self.stats(sql, rho) if rho else self.rows(sql))
+
+
+def _kernel_of(token: str) -> str | None:
+    """The kernel of a purpose token; None for anything else."""
+    try:
+        claims = jwt.decode(token, options={"verify_signature": False})
+    except jwt.PyJWTError:
+        return None
+    return str(claims["kernel"]) if claims.get("aud") == "kai-purpose" else None
 
 
 def refusal(ask: Callable[[], object]) -> KaiError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -66,8 +65,7 @@ class Dripping(threading.Thread):
     def run(self) -> None:
         """Send the head and one byte of the body, and wait."""
         started = time.monotonic()
-        with socket.socket(socket.AF_UNIX) as slow:
-            slow.connect(str(self._gateway.socket))
+        with self._gateway.connect(self.asker.token) as slow:
             head = f"POST {API}/sql HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.asker.token}\r\n"
             slow.sendall(f"{head}Content-Length: 1000\r\n\r\n{{".encode())
             while b"}}" not in self.answer and (said := slow.recv(65536)):

@@ -326,7 +326,7 @@ def test_a_budget_shows_what_is_left_how_many_more_questions_and_who_gives_more(
 
 def test_an_isolation_level_is_always_stated() -> None:
     assert isolation_sentence(GUARD_RAILS_ONLY) == ISOLATION_SENTENCE
-    assert isolation_sentence("sandboxed") == "Isolation: sandboxed."
+    assert isolation_sentence("sandboxed").startswith("Isolation: sandboxed. Kernels are confined")
     assert isolation_sentence("") == "Isolation: not stated."
 
 

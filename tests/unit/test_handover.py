@@ -16,6 +16,9 @@ import pytest
 from kaianalytics.client.transport import HandedSockets
 from kaianalytics.lab import launcher
 from kaianalytics.lab.handover import Handover
+from kaianalytics.protocol import binding
+
+BOUND = binding("a token", "a kernel")
 
 
 @contextmanager
@@ -30,7 +33,7 @@ def listening(path: Path) -> Iterator[socket.socket]:
 @contextmanager
 def handed_over(gateway: Path) -> Iterator[tuple[Handover, socket.socket]]:
     """A running handover with the end that a kernel would inherit."""
-    handover = Handover(gateway)
+    handover = Handover(gateway, BOUND)
     handover.start()
     with socket.socket(fileno=os.dup(handover.kernels_end)) as kernels_end:
         handover.handed_in()
@@ -52,7 +55,7 @@ def test_a_handed_socket_reaches_the_gateway(tmp_path: Path) -> None:
         gateway.accept()[0] as accepted,
     ):
         handed.sendall(b"hello")
-        assert accepted.recv(5) == b"hello"
+        assert accepted.recv(len(BOUND) + 5, socket.MSG_WAITALL) == BOUND + b"hello"
         assert not os.get_inheritable(handed.fileno())
 
 
@@ -69,7 +72,9 @@ def test_the_service_keeps_no_copy_of_what_it_hands_over(tmp_path: Path) -> None
         accepted, _ = gateway.accept()
         with accepted:
             accepted.settimeout(5)
-            assert accepted.recv(1) == b"", "a copy that stays open would keep a cancelled query running"
+            assert accepted.recv(len(BOUND) + 1, socket.MSG_WAITALL) == BOUND, (
+                "a copy that stays open would keep a cancelled query running"
+            )
 
 
 def test_a_gateway_that_is_away_is_told_and_met_again(tmp_path: Path) -> None:
@@ -102,9 +107,11 @@ def test_a_late_answer_to_an_interrupted_request_is_not_taken_for_the_next(tmp_p
         handover._gateway_socket = tmp_path / "new"
         with stale, listening(tmp_path / "new") as new, sockets() as handed, new.accept()[0] as accepted:
             handed.sendall(b"hello")
-            assert accepted.recv(5) == b"hello"
+            assert accepted.recv(len(BOUND) + 5, socket.MSG_WAITALL) == BOUND + b"hello"
             stale.settimeout(5)
-            assert stale.recv(1) == b"", "the socket that nobody asked for any more stayed open"
+            assert stale.recv(len(BOUND) + 1, socket.MSG_WAITALL) == BOUND, (
+                "the socket that nobody asked for any more stayed open"
+            )
 
 
 def test_the_service_ends_with_the_kernel(tmp_path: Path) -> None:
@@ -118,7 +125,7 @@ def test_stopping_leaves_no_thread_and_may_come_before_the_start(tmp_path: Path)
     with handed_over(tmp_path / "g"):
         assert handover_threads()
     assert not handover_threads()
-    Handover(tmp_path / "g").stop()
+    Handover(tmp_path / "g", BOUND).stop()
 
 
 def test_a_kernel_end_that_was_cut_is_an_os_error(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from jupyter_client.kernelspec import NoSuchKernel
 
 from kaianalytics.errors import Fault, HomeFault, IdentityRefused, Unreachable
-from kaianalytics.lab import environment, kernelspecs
+from kaianalytics.lab import environment, folders, kernelspecs
 from kaianalytics.lab.server import KaiKernelSpecs
 from kaianalytics.lab.start import LabFacts, configuration, lab_command, lab_environment, write_configuration
 
@@ -97,7 +97,7 @@ def test_a_kernels_environment_is_an_allow_list(tmp_path: Path) -> None:
 
 def test_a_workspace_is_its_owners_alone_and_inside_the_workspaces(tmp_path: Path) -> None:
     server = {environment.WORKSPACES: str(tmp_path)}
-    workspace = environment.prepare_workspace(environment.workspace_of(server, "hanako", "ad-targeting"))
+    workspace = folders.prepare_workspace(environment.workspace_of(server, "hanako", "ad-targeting"), None)
     assert workspace == tmp_path / "hanako" / "ad-targeting"
     assert workspace.stat().st_mode & 0o777 == 0o700
     for user in ("..", "a/b", "", ".hidden", "x" * 101):
