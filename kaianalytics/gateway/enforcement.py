@@ -159,8 +159,7 @@ class Enforcement:
             facts = {"view": view_name, "contains": contains, "releases": numbers}
             event = self._context.event(session.user, "releases.shown", session.session_id, **facts)
             with self._context.records.writing(event) as tx:
-                if session.run:
-                    reviews.demand_unrevoked(tx, session.approval)
+                self._demand_run(tx, session)
                 for each in shown:
                     this_one = each.snapshot == serving.snapshot(self._context.stop_epoch())
                     self._note_use(tx, session, each.answer.charge_id, "repeated" if this_one else "earlier")
@@ -193,8 +192,7 @@ class Enforcement:
         event = self._context.event(session.user, "statistics.asked", session.session_id, **facts)
         charge = question.charge
         with self._context.records.writing(event) as tx:
-            if session.run:
-                reviews.demand_unrevoked(tx, session.approval)
+            self._demand_run(tx, session)
             if answer := releases.find_answer(tx, charge, question.asked):
                 self._note_use(tx, session, answer.charge_id, "repeated")
                 tx.event.note(outcome="repeated", charge=answer.charge_id)
@@ -285,6 +283,13 @@ class Enforcement:
 
     def _record(self, session: Session, kind: str, **body: object) -> None:
         self._context.records.append(self._context.event(session.user, kind, session.session_id, **body))
+
+    @staticmethod
+    def _demand_run(tx: Transaction, session: Session) -> None:
+        """Refuse a report's session whose run has ended, or whose approval was revoked."""
+        if session.run:
+            reviews.demand_unrevoked(tx, session.approval)
+            runs.demand_under_way(tx, session.run)
 
     @staticmethod
     def _note_use(tx: Transaction, session: Session, charge_id: int, how: UseWord) -> None:

@@ -88,6 +88,12 @@ class Use:
         return self.how == "charged"
 
 
+def demand_under_way(view: Reading, run_id: int) -> None:
+    """ReviewRefused RUN_FINISHED unless the run is leased and has not ended."""
+    if (run := get(view, run_id)).state != LEASED:
+        raise _finished(run)
+
+
 def demand_within(view: Reading, run_id: int, loss: PrivacyLoss, allowance: PrivacyLoss) -> None:
     """BudgetRefused RUN_CAP unless the run may still spend `loss` of what its passport allows per run."""
     spent = sum((use.loss for use in uses(view, run_id) if use.fresh), PrivacyLoss(0))
@@ -103,8 +109,7 @@ def demand_within(view: Reading, run_id: int, loss: PrivacyLoss, allowance: Priv
 
 def note_use(tx: Transaction, run_id: int, charge_id: int, how: UseWord) -> None:
     """Notes once that a run used the answer of a charge, its own or an earlier one's; RUN_FINISHED after its end."""
-    if (run := get(tx, run_id)).state != LEASED:
-        raise _finished(run)
+    demand_under_way(tx, run_id)
     known = select(run_uses.c.seq).where(run_uses.c.run_id == run_id, run_uses.c.charge_id == charge_id)
     if tx.one(known) is None:
         tx.insert(run_uses, run_id=run_id, charge_id=charge_id, use=how)
