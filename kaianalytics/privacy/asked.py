@@ -95,7 +95,9 @@ class BoundsAsked:
         for name, asked in self.values.items():
             if (bounds := _bounds(view, name)) and bounds.lower <= asked[0] and asked[1] <= bounds.upper:
                 columns[name] = replace(columns[name], bounds=_within(name, asked, bounds.step))
-        return replace(view, columns=columns)
+        # A pre-aggregate was bounded by the contract's own ranges, beforehand: it can't answer for narrower ones.
+        kept = tuple(each for each in view.pre_aggregates if all(columns[n] == view.columns[n] for n in each.sums))
+        return replace(view, columns=columns, pre_aggregates=kept)
 
 
 def _bounds(view: StatisticsView, name: str) -> ValueBounds | None:

@@ -45,7 +45,7 @@ _SCALARS: Mapping[str, Callable[[str], Any]] = {
 
 def to_json(value: object) -> Any:
     """The value as JSON; TypeError for what the model has no place for."""
-    if value is None or isinstance(value, (bool, int, str)):
+    if value is None or type(value) in (str, int, bool):
         return value
     if isinstance(value, Decimal):
         return {"decimal": str(value)}

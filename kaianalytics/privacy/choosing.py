@@ -16,7 +16,7 @@ from functools import cached_property, partial
 
 from kaianalytics.errors import QueryUnsupported
 from kaianalytics.privacy.asked import BoundsAsked
-from kaianalytics.privacy.counting import parts_of
+from kaianalytics.privacy.counting import name_of, parts_of
 from kaianalytics.privacy.expecting import Expectation
 from kaianalytics.privacy.forms import Bounding, norm_steps, touched
 from kaianalytics.privacy.loss import PrivacyLoss
@@ -117,6 +117,11 @@ def _candidates(facts: Facts) -> Iterator[Callable[[], Bounding]]:
 
 def _stored_form(facts: Facts, stored: PreAggregate) -> Bounding:
     parts = parts_of(facts.query, facts.cells, _all(facts, facts.limit), fine=_fine_stored(facts))
+    for part in parts:
+        bounds = facts.query.measures[part.measure].bounds
+        if part.kind == "sum" and (bounds is None or part.grid != bounds.step or part.offset):
+            # The table holds sums in the steps of the bounds, and in no others.
+            raise unsupported("BOUNDS_TOO_WIDE", name=name_of(facts.query, part.measure))
     return Bounding(Form("whole"), parts, facts.cells, "stored", stored=stored)
 
 

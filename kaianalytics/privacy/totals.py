@@ -81,7 +81,8 @@ def total_of(part: Part, rows: Rows) -> str:
         case "sum":
             x = rows.values[part.measure]
             total = times(part.scale, f"COALESCE(SUM({x}){where}, 0)")
-            return f"{total} - {part.centre} * COUNT({x}){where}" if part.centre else total
+            # As HUGEINT, for a centre far from zero times the rows of a cell may pass 64 bits, and must not fail there.
+            return f"{total} - {part.centre} * CAST(COUNT({x}){where} AS HUGEINT)" if part.centre else total
         case "units":
             return times(part.scale, f"COUNT(DISTINCT u){where}")
         case _:

@@ -57,7 +57,8 @@ def test_other_names_order_and_arithmetic_over_the_same_measures_get_the_same_no
         assert rows and all(figures[row[at]] == [value for i, value in enumerate(row) if i != at] for row in rows), sql
         assert release(answer)["release_id"] == release(first)["release_id"]
     computed = release(asker.stats(BY_DEVICE.format(3).replace("AS n", "* 2 AS n"), "0.002"))
-    assert {row[0]: row[1] for row in computed["rows"]} == {key: 2 * n for key, (n, _) in figures.items()}
+    twice = {key: 2 * n for key, (n, _) in figures.items()}  # of counts that were rounded to be shown
+    assert all(abs(row[1] - twice.pop(row[0])) <= 1 for row in computed["rows"]) and not twice
     assert spent(asker) == before
 
 

@@ -1,0 +1,127 @@
+"""Attacks on statistics by reading the engine's own proofs: each question here was once, or might be, a way through.
+
+What is claimed of a vector is held against what the engine's SQL gives with and without one unit, on tables that were
+made for the attack; and whatever rows a store holds, no question may fail because of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import duckdb
+import pytest
+from support.privacy_kit import parsed
+
+from kaianalytics.gateway.question import lowered
+from kaianalytics.privacy.assembling import assemble
+from kaianalytics.privacy.bounding import compile_query
+from kaianalytics.privacy.plan import Exact, Plan
+from kaianalytics.privacy.pre_aggregates import pre_aggregate_sql
+from kaianalytics.privacy.query import Relation
+from kaianalytics.privacy.unit import (
+    ContributionBounds,
+    KeyDomain,
+    PreAggregate,
+    PrivacyUnit,
+    StatisticsColumn,
+    StatisticsView,
+    ValueBounds,
+)
+
+WHO = StatisticsColumn("who", "string", nullable=False, identifier=True)
+PLACE = StatisticsColumn("place", "string", domain=KeyDomain("place", "string", ("a", "b")))
+STORED = PreAggregate("events_by_place", ("place",), ("amount",))
+TYPES = {"who": "VARCHAR", "place": "VARCHAR", "amount": "DOUBLE", "town": "VARCHAR", "level": "INTEGER"}
+SUMMED = "SELECT place, sum(amount) FROM events GROUP BY place"
+MEAN = "SELECT place, avg(amount) FROM events GROUP BY place"
+
+Rows = Sequence[tuple[Any, ...]]
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(config={"threads": 1}) as connection:
+        yield connection
+
+
+def between(lower: str, upper: str, step: str = "0.01") -> ValueBounds:
+    return ValueBounds(Decimal(lower), Decimal(upper), Decimal(step))
+
+
+def events(amount: ValueBounds, *others: StatisticsColumn, **more: Any) -> StatisticsView:
+    """The view of the attacks, with bounds on its one amount."""
+    columns = (WHO, PLACE, StatisticsColumn("amount", "number", nullable=False, bounds=amount), *others)
+    contribution = more.pop("contribution", ContributionBounds(2, 3))
+    named = {column.name: column for column in columns}
+    return StatisticsView("events", PrivacyUnit("who", "people"), contribution, named, **more)
+
+
+def planned(
+    view: StatisticsView,
+    question: str,
+    bounds: Mapping[str, Any] | None = None,
+    tables: Mapping[str, Relation] | None = None,
+) -> Plan:
+    """The plan that the gateway would make."""
+    query, asked = lowered(parsed(question), bounds, {view.name: view}, tables or {})
+    return compile_query(query, asked)
+
+
+def exact(engine: duckdb.DuckDBPyConnection, plan: Plan, view: StatisticsView, rows: Rows) -> Exact:
+    """The plan's exact figures over these rows, in a store with the view's pre-aggregates."""
+    columns = list(view.columns)
+    values = [[row[place] for row in rows] for place in range(len(columns))]
+    lists = ", ".join(f"unnest(?::{TYPES[name]}[]) AS {name}" for name in columns)
+    engine.execute(f"CREATE OR REPLACE TABLE events AS SELECT {lists}", values)
+    for made in view.pre_aggregates:
+        engine.execute(f"CREATE OR REPLACE TABLE {made.table} AS {pre_aggregate_sql(view, made)}")
+    return assemble(plan, [engine.execute(statement.sql).fetchall() for statement in plan.statements])
+
+
+def check_moves(engine: duckdb.DuckDBPyConnection, plan: Plan, view: StatisticsView, rows: Rows) -> None:
+    """No unit moves a vector by more than is declared, and one of them moves something."""
+    full, moved_at_all = exact(engine, plan, view, rows), False
+    for unit in {row[0] for row in rows}:
+        others = exact(engine, plan, view, [row for row in rows if row[0] != unit])
+        for vector, one, two in zip(plan.vectors, full.vectors, others.vectors, strict=True):
+            moved = [a - b for a, b in zip(one, two, strict=True)]
+            moved_at_all |= any(moved)
+            assert sum(d * d for d in moved) <= vector.l2**2, (unit, vector, moved)
+            assert max(map(abs, moved)) <= vector.linf, (unit, vector, moved)
+    assert moved_at_all
+
+
+# --- pre-aggregates, which were bounded beforehand
+
+
+@pytest.mark.parametrize("question", [SUMMED, MEAN])
+def test_a_narrower_range_is_not_answered_by_what_the_contracts_range_bounded(
+    engine: duckdb.DuckDBPyConnection, question: str
+) -> None:
+    view = events(between("0", "1000"), pre_aggregates=(STORED,))
+    rows = [("u1", place, 1000.0) for place in ("a", "b")] + [("u2", "a", 1.0)]
+    assert STORED.table in planned(view, question).statements[0].sql
+    check_moves(engine, planned(view, question), view, rows)
+    check_moves(engine, planned(view, question, {"values": {"amount": [0, 1]}}), view, rows)
+
+
+def test_a_table_of_sums_in_fine_steps_is_not_read_in_coarse_ones(engine: duckdb.DuckDBPyConnection) -> None:
+    view = events(between("0", "10000000"), pre_aggregates=(STORED,))  # so wide that sums are counted in steps of 0.1
+    rows = [("u1", place, 1e7) for place in ("a", "b")] + [("u2", "a", 1.0)]
+    check_moves(engine, planned(view, SUMMED), view, rows)
+
+
+# --- errors that tell something of the rows
+
+
+def test_no_number_of_rows_overflows_a_mean_far_from_zero(engine: duckdb.DuckDBPyConnection) -> None:
+    """A centre of 10¹³ steps times a million rows is beyond 64 bits: the error told how many rows there are."""
+    bounds = {"norm": 1, "values": {"amount": [999999.99, 1000000]}}
+    view = events(between("0", "1000000"))
+    (statement,) = planned(view, MEAN, bounds).statements
+    engine.execute(
+        "CREATE OR REPLACE TABLE events AS SELECT 'u' || range AS who, 'a' AS place, 5.0 AS amount FROM range(1000000)"
+    )
+    assert engine.execute(statement.sql).fetchall() == [("a", 1_000_000 * 100_000, 0)]
