@@ -154,7 +154,9 @@ class Enforcement:
         with self._recording(session, "releases", contains):
             with self._context.records.reading() as view:
                 listed = releases.listing(view, purpose=session.purpose, product=view_name, contains=contains)
-            shown = [each for each in listed if self._may_see(serving, session, each.products)]
+            read = {each.products for each in listed}
+            permitted = {products for products in read if self._may_see(serving, session, products)}
+            shown = [each for each in listed if each.products in permitted]
             numbers = [each.answer.charge_id for each in shown]
             facts = {"view": view_name, "contains": contains, "releases": numbers}
             event = self._context.event(session.user, "releases.shown", session.session_id, **facts)
