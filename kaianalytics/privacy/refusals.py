@@ -13,6 +13,12 @@ from kaianalytics.privacy.reasons import READING, Reason
 
 REASONS: Mapping[str, Reason] = {
     **READING,
+    # joins with tables of one's own
+    "JOIN_MULTIPLIES": Reason(
+        "The tables of your own would make {copies} rows of one.",
+        "tables of one's own make at most {limit} rows of one, for else how long an answer takes would tell of one row",
+        "join them by columns that tell their rows apart",
+    ),
     # bounds and loss
     "BOUNDS_TOO_WIDE": Reason(
         "The contract's bounds for {name} are too wide to count exactly.",

@@ -14,6 +14,8 @@ import duckdb
 import pytest
 from support.privacy_kit import parsed
 
+from kaianalytics.errors import QueryUnsupported
+from kaianalytics.gateway.lookups import lookups
 from kaianalytics.gateway.question import lowered
 from kaianalytics.privacy.assembling import assemble
 from kaianalytics.privacy.bounding import compile_query
@@ -29,6 +31,7 @@ from kaianalytics.privacy.unit import (
     StatisticsView,
     ValueBounds,
 )
+from kaianalytics.protocol import StatisticsRequest
 
 WHO = StatisticsColumn("who", "string", nullable=False, identifier=True)
 PLACE = StatisticsColumn("place", "string", domain=KeyDomain("place", "string", ("a", "b")))
@@ -125,3 +128,24 @@ def test_no_number_of_rows_overflows_a_mean_far_from_zero(engine: duckdb.DuckDBP
         "CREATE OR REPLACE TABLE events AS SELECT 'u' || range AS who, 'a' AS place, 5.0 AS amount FROM range(1000000)"
     )
     assert engine.execute(statement.sql).fetchall() == [("a", 1_000_000 * 100_000, 0)]
+
+
+def own_tables(count: int, rows: int) -> Mapping[str, Relation]:
+    """Tables of the analyst's own, of which each row of place `a` meets every row."""
+    tables = {f"l{i}": {"p": ["a"] * rows, "x": list(range(rows))} for i in range(count)}
+    return lookups(StatisticsRequest("", tables=tables), ("events",))
+
+
+def test_own_tables_make_no_clock_of_one_row() -> None:
+    """Three of them made 10⁹ rows of one: a question met its deadline if a certain row was there, and only then."""
+    view = events(between("0", "1"))
+
+    def question(count: int) -> str:
+        joins = " ".join(f"JOIN l{i} ON e.place = l{i}.p" for i in range(count))
+        return f"SELECT sum(l0.x % 7) FROM events e {joins} WHERE amount = 0.5"
+
+    assert planned(view, question(1), tables=own_tables(1, 1000)).statements
+    for count, rows in ((3, 1000), (2, 32), (5, 4)):
+        with pytest.raises(QueryUnsupported) as refused:
+            planned(view, question(count), tables=own_tables(count, rows))
+        assert refused.value.code == "JOIN_MULTIPLIES"
