@@ -176,7 +176,7 @@ def _charge(query: StatisticsQuery, proved: Priced, finding: Finding | None, ses
         purpose=session.purpose,
         analyst=session.user,
         product=query.source.view.name,
-        question=charged_digest(measurements),
+        question=charged_digest(measurements, None if finding is None else query),
         snapshot=snapshot,
         loss=loss,
         approval=session.approval,

@@ -15,18 +15,23 @@ import pytest
 from support.privacy_kit import parsed
 
 from kaianalytics.errors import QueryUnsupported
+from kaianalytics.gateway.digests import charged_digest
+from kaianalytics.gateway.finding import Finding, finding_of
 from kaianalytics.gateway.lookups import lookups
 from kaianalytics.gateway.question import lowered
 from kaianalytics.privacy.assembling import assemble
 from kaianalytics.privacy.bounding import compile_query
+from kaianalytics.privacy.loss import PrivacyLoss
 from kaianalytics.privacy.plan import Exact, Plan
 from kaianalytics.privacy.pre_aggregates import pre_aggregate_sql
+from kaianalytics.privacy.prices import Price
 from kaianalytics.privacy.query import Relation
 from kaianalytics.privacy.unit import (
     ContributionBounds,
     KeyDomain,
     PreAggregate,
     PrivacyUnit,
+    Profile,
     StatisticsColumn,
     StatisticsView,
     ValueBounds,
@@ -149,3 +154,26 @@ def test_own_tables_make_no_clock_of_one_row() -> None:
         with pytest.raises(QueryUnsupported) as refused:
             planned(view, question(count), tables=own_tables(count, rows))
         assert refused.value.code == "JOIN_MULTIPLIES"
+
+
+# --- what is drawn once and read twice
+
+
+def test_figures_that_lead_to_other_bounds_do_not_share_what_was_drawn() -> None:
+    """Bounds found from the data are chosen for the figures of a question: another's numbers are in other steps."""
+    view = events(between("0", "100"), contribution=ContributionBounds(rows=1000), rank="kai_rank")
+    found = Profile(1000, norms={0: ((Decimal("0.5"), Decimal(5)), (Decimal(1), Decimal(20)))})
+    price = Price(PrivacyLoss.of("0.05"))
+
+    def finding(figures: str) -> Finding:
+        question = f"SELECT place, {figures} FROM events GROUP BY place"
+        return finding_of(*lowered(parsed(question), "private", {"events": view}, {}), price, None)
+
+    def charged(one: Finding) -> str:
+        return charged_digest([one.measurement, one.settled(None).measurement], one.query)
+
+    mean, both, renamed = map(finding, ("avg(amount)", "avg(amount), count(*)", "avg(amount) AS other"))
+    assert mean.settled(None).plan.vectors == both.settled(None).plan.vectors
+    assert mean.settled(found).plan.vectors != both.settled(found).plan.vectors
+    assert charged(mean) != charged(both)
+    assert charged(mean) == charged(renamed)
