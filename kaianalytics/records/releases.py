@@ -105,10 +105,10 @@ def find_answer(view: Reading, charge: Charge, asked: str) -> StoredAnswer | Non
 
 
 def find_release(view: Reading, charge: Charge) -> StoredRelease | None:
-    """The recorded noisy numbers of the same measures at the same price, for the same purpose and snapshot; or None."""
+    """The newest noisy numbers of the same measures at the same price, for the same purpose and snapshot; or None."""
     loss = {"rho_units": charge.loss.rho_units, "delta_units": charge.loss.delta_units}
     same = [charges.c[name] == value for name, value in {"question": charge.question, **loss}.items()]
-    row = view.one(select(releases).join(charges).where(*same, *_on_equal_ground(charge)).order_by(charges.c.id))
+    row = view.one(select(releases).join(charges).where(*same, *_on_equal_ground(charge)).order_by(charges.c.id.desc()))
     if row is None:
         return None
     _demand_whole(row.charge_id, row.noisy, row.digest)
