@@ -21,7 +21,7 @@ from kaianalytics.privacy.syntax import same_name
 
 Pair = tuple[ColumnOf, ColumnOf]
 
-MAX_COPIES = 1_000  # rows that an analyst's own tables may make of one
+MAX_COPIES = 100  # rows that an analyst's own tables may make of one
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def ordered(graph: Graph) -> tuple[Source, Mapping[int, int]]:
 def _demand_few_copies(source: Source) -> None:
     """Refuses own tables that make so many rows of one that the time of an answer would tell whether that one is there.
 
-    A thousand rows are nothing beside a table; a thousand times a thousand, and once more, pass any deadline.
+    A hundred rows are nothing beside a table; a thousand times a thousand, and once more, pass any deadline.
     """
     copies = prod(_copies(relation, join) for relation, join in zip(source.relations[1:], source.joins, strict=True))
     if copies > MAX_COPIES:

@@ -149,11 +149,31 @@ def test_own_tables_make_no_clock_of_one_row() -> None:
         joins = " ".join(f"JOIN l{i} ON e.place = l{i}.p" for i in range(count))
         return f"SELECT sum(l0.x % 7) FROM events e {joins} WHERE amount = 0.5"
 
-    assert planned(view, question(1), tables=own_tables(1, 1000)).statements
-    for count, rows in ((3, 1000), (2, 32), (5, 4)):
+    assert planned(view, question(1), tables=own_tables(1, 100)).statements
+    for count, rows in ((3, 1000), (2, 11), (5, 3)):
         with pytest.raises(QueryUnsupported) as refused:
             planned(view, question(count), tables=own_tables(count, rows))
         assert refused.value.code == "JOIN_MULTIPLIES"
+
+
+def test_no_row_grows_until_it_is_all_that_memory_holds() -> None:
+    """Keys of megabytes, of one row alone: the question ran out of memory if it was there, and only then."""
+    view = events(between("0", "1"), StatisticsColumn("town", "string"), StatisticsColumn("level", "integer"))
+    long = "y" * 5000
+    doubled = "town || town"
+    for _ in range(9):
+        doubled = f"({doubled}) || ({doubled})"
+    for key in (f"CASE WHEN level = 1 THEN '{long}' ELSE town END", f"concat(town, '{long}')", f"lower({doubled})"):
+        with pytest.raises(QueryUnsupported) as refused:
+            planned(view, f"SELECT {key}, count(*) FROM events GROUP BY ALL")
+        assert refused.value.code == "TEXT_TOO_LONG", key
+    with pytest.raises(QueryUnsupported) as refused:
+        planned(view, f"SELECT count(*) FROM events WHERE contains({doubled}, 'x')")
+    assert refused.value.code == "TEXT_TOO_LONG"
+    usual = (
+        "SELECT concat(town, ' of ', place), left(town, 3), CASE WHEN level = 1 THEN 'one' END, count(*) FROM events"
+    )
+    assert planned(view, f"{usual} WHERE town IN ({', '.join(repr('town' + str(n)) for n in range(999))}) GROUP BY ALL")
 
 
 # --- what is drawn once and read twice
