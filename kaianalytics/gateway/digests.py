@@ -26,9 +26,14 @@ def asked_digest(query: StatisticsQuery, bounds: BoundsAsked, price: Price) -> s
     return digest(to_json([query, bounds, price]))
 
 
-def charged_digest(measurements: Iterable[Measurement]) -> str:
-    """The digest of what is measured, in its order."""
-    return digest(to_json([_drawn_on(measurement) for measurement in measurements]))
+def charged_digest(measurements: Iterable[Measurement], chosen_by: StatisticsQuery | None = None) -> str:
+    """The digest of what is measured, in its order.
+
+    `chosen_by`: the question whose figures choose the bounds once they are found from the data; what was drawn under
+    bounds chosen for other figures is counted in other steps.
+    """
+    figures = [] if chosen_by is None else [(figure.role, figure.value) for figure in chosen_by.figures]
+    return digest(to_json([[_drawn_on(measurement) for measurement in measurements], figures]))
 
 
 def subject_digest(query: StatisticsQuery) -> str:

@@ -19,16 +19,25 @@ from kaianalytics.privacy.unit import Profile
 
 @dataclass(frozen=True)
 class Drawn:
-    """The noisy numbers of an answer; with bounds that were found from the data, the profile they were found by."""
+    """The noisy numbers of an answer; with bounds that were found from the data, the profile they were found by.
+
+    `drawn_on` is the digest of the measurement that they were drawn by.
+    """
 
     noisy: Noisy
+    drawn_on: str
     profile: Profile | None = None
 
     def to_bytes(self) -> bytes:
         """The record of it."""
         # JSON has all keys but days; the walk over every value that `to_json` takes is for those alone
         cells = [[to_json(key) if isinstance(key, date) else key for key in cell] for cell in self.noisy.cells]
-        written = {"cells": cells, "vectors": self.noisy.vectors, "profile": to_json(self.profile)}
+        written = {
+            "cells": cells,
+            "vectors": self.noisy.vectors,
+            "profile": to_json(self.profile),
+            "drawn_on": self.drawn_on,
+        }
         return json.dumps(written, ensure_ascii=False, separators=(",", ":")).encode()
 
     @classmethod
@@ -38,7 +47,7 @@ class Drawn:
             read = json.loads(record)
             vectors = tuple(tuple(vector) for vector in read["vectors"])
             found = None if read["profile"] is None else profile_of(read["profile"])
-            return cls(Noisy(from_json(read["cells"]), vectors), found)
+            return cls(Noisy(from_json(read["cells"]), vectors), str(read["drawn_on"]), found)
         except (ValueError, KeyError, TypeError):
             raise RecordsFault(
                 "RELEASE_UNREADABLE",

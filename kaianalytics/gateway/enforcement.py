@@ -154,7 +154,9 @@ class Enforcement:
         with self._recording(session, "releases", contains):
             with self._context.records.reading() as view:
                 listed = releases.listing(view, purpose=session.purpose, product=view_name, contains=contains)
-            shown = [each for each in listed if self._may_see(serving, session, each.products)]
+            read = {each.products for each in listed}
+            permitted = {products for products in read if self._may_see(serving, session, products)}
+            shown = [each for each in listed if each.products in permitted]
             numbers = [each.answer.charge_id for each in shown]
             facts = {"view": view_name, "contains": contains, "releases": numbers}
             event = self._context.event(session.user, "releases.shown", session.session_id, **facts)
@@ -197,10 +199,12 @@ class Enforcement:
                 self._note_use(tx, session, answer.charge_id, "repeated")
                 tx.event.note(outcome="repeated", charge=answer.charge_id)
                 return Found(answer.charge_id, payload=answer.payload)
-            if released := releases.find_release(tx, charge):
+            released = releases.find_release(tx, charge)
+            drawn = None if released is None else Drawn.from_bytes(released.noisy)
+            if released and drawn and question.can_use(drawn):
                 self._note_use(tx, session, released.charge_id, "repeated")
                 tx.event.note(outcome="reused", charge=released.charge_id)
-                return Found(released.charge_id, drawn=Drawn.from_bytes(released.noisy))
+                return Found(released.charge_id, drawn=drawn)
             charge_id = ledger.redeem(tx, charge)
             tx.event.note(outcome="charged" if charge_id is None else "redeemed")
             if session.run and charge_id not in {use.charge_id for use in runs.uses(tx, session.run)}:

@@ -102,10 +102,16 @@ class Question:
 
     def draw(self, fetch: Fetch) -> Drawn:
         """The noisy numbers: reads what the plan reads, once, and draws what was proved, once."""
-        if self.finding is None:
-            return Drawn(_read(self.priced.measurement, fetch))
-        profile = self.finding.profile(_read(self.finding.measurement, fetch))
-        return Drawn(_read(self.settled(profile).measurement, fetch), profile)
+        profile = None if self.finding is None else self.finding.profile(_read(self.finding.measurement, fetch))
+        measurement = self.settled(profile).measurement
+        return Drawn(_read(measurement, fetch), charged_digest([measurement]), profile)
+
+    def can_use(self, drawn: Drawn) -> bool:
+        """Whether an answer can be made of recorded numbers: they were drawn by what this one would be drawn by.
+
+        What is derived from a profile may be another plan once the engine is of another version.
+        """
+        return charged_digest([self.settled(drawn.profile).measurement]) == drawn.drawn_on
 
 
 def _read(measurement: Measurement, fetch: Fetch) -> Noisy:
@@ -178,7 +184,7 @@ def _charge(query: StatisticsQuery, proved: Priced, finding: Finding | None, ses
         purpose=session.purpose,
         analyst=session.user,
         product=query.source.view.name,
-        question=charged_digest(measurements),
+        question=charged_digest(measurements, None if finding is None else query),
         snapshot=snapshot,
         loss=loss,
         approval=session.approval,

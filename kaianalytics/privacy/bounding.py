@@ -15,6 +15,7 @@ from kaianalytics.privacy.clipping import clipped
 from kaianalytics.privacy.counting import Part
 from kaianalytics.privacy.forms import Bounding, sensitivities
 from kaianalytics.privacy.keys import cells_of
+from kaianalytics.privacy.lengths import check_lengths
 from kaianalytics.privacy.loss import PrivacyLoss
 from kaianalytics.privacy.plan import Plan, Vector
 from kaianalytics.privacy.query import Measure, StatisticsQuery
@@ -39,10 +40,11 @@ def compile_query(
 
     `loss` and `profile` (by default the view's own) steer that choice and nothing else; without them nothing is cut
     below the contract's limit. Raises QueryUnsupported: TOO_MANY_CELLS, NO_CELLS, BOUNDS_*, WINDOWS_*,
-    POPULATIONS_DIFFER.
+    POPULATIONS_DIFFER, TEXT_TOO_LONG.
     """
     asked = asked or BoundsAsked.none()
     check_populations(query.source)
+    check_lengths(query)
     asked.check_values(query.source)
     query = with_threshold(query)
     cells, read = cells_of(query), windows_read(query)

@@ -10,6 +10,7 @@ Where keys are unknown a norm bounds nothing, and units' rows in all are counted
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -30,8 +31,11 @@ from kaianalytics.privacy.totals import named, total_of
 from kaianalytics.privacy.unit import Profile, Quantiles
 from kaianalytics.privacy.windows import windows_read
 
-_DOUBT = 2  # deviations of the noise that a count must exceed to be taken for units
-_SLOPE = 6  # buckets by which the fall of a tail is told
+_WINDOW = 3  # buckets that are looked at together: totals spread over many
+_DOUBT = 2  # deviations of its noise that a window must exceed to be taken for units
+_FIRST_DOUBT = 1.5  # and by how much more the first must, which is the greatest of many
+_FALL = 0.6  # of the next bucket's units, each √2 further: totals whose tail falls as their power −1.5
+_FEWEST = 0.3  # units that a bucket is expected to have, for it to be counted
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,8 @@ def profile_from(query: StatisticsQuery, noisy: Noisy, deviation: float = 0.0) -
     """The profile that the noisy counts of `profile_plan(query)` tell, whose noise has this deviation (in units)."""
     subject, units, norms = _subject(query), 1, dict[int, Quantiles]()
     for part, vector in zip(subject.parts, noisy.vectors, strict=True):
-        counts = _likely(vector, deviation)
+        row = bisect_left(list(_edges(subject, part)), part.most**2)
+        counts = _likely(vector, deviation, row)
         units = max(units, round(sum(counts)))
         if any(counts):
             norms[part.measure] = tuple(_points(subject, part, counts))
@@ -146,22 +151,37 @@ def _vector(subject: _Subject, part: Part) -> Vector:
 # --- what they tell
 
 
-def _likely(counts: Sequence[int], deviation: float) -> list[float]:
-    """The counts without what may well be noise alone; beyond the last sure bucket the tail falls on as it did before.
+def _likely(counts: Sequence[int], deviation: float, row: int) -> list[float]:
+    """The counts as they are likely without the noise; `row` is the bucket of a single row of the largest value.
 
-    To cut the tail off would be to promise that nobody is there: few units may hold most of what is counted. But it
-    holds no more units than its noisy counts together allow.
+    Units' totals have one mode. Around it lies a run of windows whose sums noise alone would hardly give; what is seen
+    far from it is noise. From the run's last window on, counts are taken to fall as a power of the total, as far as the
+    noise can hide them: to cut the tail off would be to promise that nobody is there, and few units may hold most of
+    what is counted. Where no window is sure, there may be as many units as the noise hides, from a single row on.
     """
-    likely = [float(count) if count > _DOUBT * deviation else 0.0 for count in counts]
-    sure = [i for i, count in enumerate(likely) if count]
-    if not sure:
-        return likely
-    last, first = sure[-1], max(sure[0], sure[-1] - _SLOPE)
-    fall = (likely[last] / max(likely[first], 1.0)) ** (1 / max(1, last - first)) if first < last else 0.5
-    tail = [likely[last] * min(fall, 0.9) ** i for i in range(1, len(counts) - last)]
-    allowed = max(0, sum(counts[last + 1 :])) + deviation * sqrt(len(tail)) / 2
-    share = min(1.0, allowed / max(sum(tail), 1e-9))
-    return [*likely[: last + 1], *(count * share if count * share >= 0.5 else 0.0 for count in tail)]
+    if deviation <= 0:
+        return list(map(float, counts))
+    doubt = _DOUBT * deviation * sqrt(_WINDOW)
+    sums = [sum(counts[i : i + _WINDOW]) for i in range(len(counts))]
+    mode = max(range(len(sums)), key=sums.__getitem__)
+    if sums[mode] <= _FIRST_DOUBT * doubt:
+        return [0.0] * row + _falling(doubt, len(counts) - row)
+    first, last = mode, mode
+    while first > 0 and sums[first - 1] > doubt:
+        first -= 1
+    while last + 1 < len(sums) and sums[last + 1] > doubt:
+        last += 1
+    tail = _falling(float(sums[last]), len(counts) - last)
+    hidden = max(0, sum(counts[last + _WINDOW : last + 2 * _WINDOW])) + doubt
+    share = min(1.0, hidden / max(sum(tail[_WINDOW : 2 * _WINDOW]), 1.0))
+    seen = [max(0.0, float(count)) for count in counts[first:last]]
+    return [0.0] * first + seen + tail[:_WINDOW] + [count * share for count in tail[_WINDOW:]]
+
+
+def _falling(units: float, buckets: int) -> list[float]:
+    """So many units in the first window of the buckets, and fewer from each to the next."""
+    level = units / sum(_FALL**i for i in range(_WINDOW))
+    return [level * _FALL**i if level * _FALL**i >= _FEWEST else 0.0 for i in range(buckets)]
 
 
 def _points(subject: _Subject, part: Part, counts: Sequence[float]) -> Iterator[tuple[Decimal, Decimal]]:

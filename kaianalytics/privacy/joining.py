@@ -7,9 +7,11 @@ join leaves empty; relations are put in an order in which a join multiplies as f
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from math import prod
 
 from kaianalytics.privacy.expression import ColumnOf, Expression, columns_of
 from kaianalytics.privacy.query import Join, Relation, Source
@@ -18,6 +20,8 @@ from kaianalytics.privacy.scope import identifies, is_unit
 from kaianalytics.privacy.syntax import same_name
 
 Pair = tuple[ColumnOf, ColumnOf]
+
+MAX_COPIES = 100  # rows that an analyst's own tables may make of one
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,26 @@ def ordered(graph: Graph) -> tuple[Source, Mapping[int, int]]:
     if not orders:
         raise unsupported("JOIN_UNCONNECTED")
     made = [_source(order, graph) for order in orders]
-    return next((one for one in made if not one[0].multiplies), made[0])
+    chosen = next((one for one in made if not one[0].multiplies), made[0])
+    _demand_few_copies(chosen[0])
+    return chosen
+
+
+def _demand_few_copies(source: Source) -> None:
+    """Refuses own tables that make so many rows of one that the time of an answer would tell whether that one is there.
+
+    A hundred rows are nothing beside a table; a thousand times a thousand, and once more, pass any deadline.
+    """
+    copies = prod(_copies(relation, join) for relation, join in zip(source.relations[1:], source.joins, strict=True))
+    if copies > MAX_COPIES:
+        raise unsupported("JOIN_MULTIPLIES", copies=f"{copies:,}", limit=f"{MAX_COPIES:,}")
+
+
+def _copies(relation: Relation, join: Join) -> int:
+    """How many rows of an analyst's own table one row before it meets at most."""
+    if relation.rows is None or join.unique:
+        return 1
+    return max(Counter(_joined_values(relation, join.on)).values(), default=1)
 
 
 def _roots(graph: Graph) -> list[int]:
@@ -140,12 +163,16 @@ def _join(place: int, before: Sequence[int], graph: Graph) -> Join:
 
 def _unique(relation: Relation, on: Sequence[Pair]) -> bool:
     """Whether no two rows of the relation agree in its joined columns."""
-    own = [column.name for _, column in on]
     if relation.rows is None:
-        return any(relation.view.columns[name].unique for name in own)
-    places = [list(relation.view.columns).index(name) for name in own]
-    shown = [tuple(row[place] for place in places) for row in relation.rows]
+        return any(relation.view.columns[column.name].unique for _, column in on)
+    shown = _joined_values(relation, on)
     return len(set(shown)) == len(shown)
+
+
+def _joined_values(relation: Relation, on: Sequence[Pair]) -> list[tuple[object, ...]]:
+    """What each row of an analyst's own table has in its joined columns."""
+    places = [list(relation.view.columns).index(column.name) for _, column in on]
+    return [tuple(row[place] for place in places) for row in relation.rows or ()]
 
 
 def _refers(first: Relation, one: ColumnOf, second: Relation, two: ColumnOf) -> bool:

@@ -13,6 +13,18 @@ from kaianalytics.privacy.reasons import READING, Reason
 
 REASONS: Mapping[str, Reason] = {
     **READING,
+    # what one row may cost the engine
+    "JOIN_MULTIPLIES": Reason(
+        "The tables of your own would make {copies} rows of one.",
+        "tables of one's own make at most {limit} rows of one, for else how long an answer takes would tell of one row",
+        "join them by columns that tell their rows apart",
+    ),
+    "TEXT_TOO_LONG": Reason(
+        "The question makes texts of each row that are too long.",
+        "groups are named by at most {limit} letters, and texts are not repeated many times over: what one row takes "
+        "must not exhaust the engine",
+        "group by the columns themselves, and join texts after the release",
+    ),
     # bounds and loss
     "BOUNDS_TOO_WIDE": Reason(
         "The contract's bounds for {name} are too wide to count exactly.",

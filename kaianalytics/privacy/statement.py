@@ -25,7 +25,7 @@ from kaianalytics.privacy.plan import TOTAL_LIMIT, Cell, Statement
 from kaianalytics.privacy.pre_aggregates import ROWS, sum_column
 from kaianalytics.privacy.query import StatisticsQuery
 from kaianalytics.privacy.rows import Rows, rows_of, unit_of, written
-from kaianalytics.privacy.texts import grouped, limited, listed, literal, quoted, times
+from kaianalytics.privacy.texts import grouped, limited, listed, literals, quoted, times
 from kaianalytics.privacy.totals import Totals, named, numbered
 from kaianalytics.privacy.unit import KeyValue
 from kaianalytics.privacy.windows import WindowsRead
@@ -53,8 +53,8 @@ def domain_test(query: StatisticsQuery, cells: tuple[Cell, ...] | None) -> str:
 
 def _among(query: StatisticsQuery, place: int, values: Sequence[KeyValue]) -> str:
     kind = query.keys[place].expression.type
-    listed_values = ", ".join(literal(value, kind) for value in values if value is not None)
-    tests = [f"k{place} IN ({listed_values})"] if listed_values else []
+    present = literals((value for value in values if value is not None), kind)
+    tests = [f"k{place} IN ({present})"] if present else []
     tests += [f"k{place} IS NULL"] if None in values else []
     return f"({' OR '.join(tests) or 'FALSE'})"
 

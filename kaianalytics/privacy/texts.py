@@ -5,7 +5,7 @@ Laws: a literal is written by sqlglot from its value and type, a name is always 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 
@@ -25,6 +25,11 @@ def quoted(name: str) -> str:
 def literal(value: KeyValue | Decimal, kind: ColumnType) -> str:
     """A constant of one type."""
     return literal_of(value, kind).sql(dialect="duckdb", copy=False)
+
+
+def literals(values: Iterable[KeyValue | Decimal], kind: ColumnType) -> str:
+    """Constants of one type in a row, written at once: there may be many."""
+    return exp.Tuple(expressions=[literal_of(value, kind) for value in values]).sql(dialect="duckdb", copy=False)[1:-1]
 
 
 def day(value: date) -> str:

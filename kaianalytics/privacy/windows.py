@@ -24,6 +24,7 @@ _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "="}
 _FLOORS = frozenset({"to_date", "to_timestamp", "date_trunc"})  # of a time: no later than it
 _LONGEST: Mapping[str, int] = {"week": 6, "month": 30, "quarter": 91, "year": 365}  # days after the first
 _TICK = timedelta(microseconds=1)
+_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _bounded(where: Expression | None, relation: int, column: str) -> tuple[date
         for compare, value, time in _comparisons(part):
             reach = _reach(value, relation, column)
             if reach is not None:
-                low, high = _ends(compare, time, reach)
+                low, high = _ends(compare, time, reach, days=value.type == "date")
                 first, last = max(first, low), min(last, high)
     return first, last
 
@@ -157,10 +158,11 @@ def _reach(expression: Expression, relation: int, column: str) -> timedelta | No
     return reach if ours else None
 
 
-def _ends(compare: str, time: datetime, reach: timedelta) -> tuple[date, date]:
+def _ends(compare: str, time: datetime, reach: timedelta, *, days: bool) -> tuple[date, date]:
     """Between which days the event time lies whose value, rounded down by up to `reach`, compares so with `time`."""
     low = time.date() if compare in ("=", ">", ">=") else date.min
     if compare in (">", ">="):
-        return low, date.max
+        later = days and compare == ">" and low < date.max  # a day after this one; a time may be later in the day
+        return low + _DAY if later else low, date.max
     latest = (time - _TICK).date() if compare == "<" and time > datetime.min else time.date()
     return low, latest + reach if date.max - latest > reach else date.max

@@ -11,10 +11,11 @@ Rules (law 4):
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Row, Select, func, select
 
 from kaianalytics.errors import BudgetRefused, RecordsFault
 from kaianalytics.privacy.loss import PrivacyLoss
@@ -23,7 +24,7 @@ from kaianalytics.records.ledger import RELEASED, Charge
 from kaianalytics.records.tables import answers, charge_products, charges, profiles, releases
 from kaianalytics.records.transaction import Reading, Transaction
 
-LISTED = 200  # answers at most in one listing
+LISTED, LISTED_BYTES = 200, 16 * 1024 * 1024  # of answers, at most, in one listing
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,10 @@ def find_answer(view: Reading, charge: Charge, asked: str) -> StoredAnswer | Non
 
 
 def find_release(view: Reading, charge: Charge) -> StoredRelease | None:
-    """The recorded noisy numbers of the same measures at the same price, for the same purpose and snapshot; or None."""
+    """The newest noisy numbers of the same measures at the same price, for the same purpose and snapshot; or None."""
     loss = {"rho_units": charge.loss.rho_units, "delta_units": charge.loss.delta_units}
     same = [charges.c[name] == value for name, value in {"question": charge.question, **loss}.items()]
-    row = view.one(select(releases).join(charges).where(*same, *_on_equal_ground(charge)).order_by(charges.c.id))
+    row = view.one(select(releases).join(charges).where(*same, *_on_equal_ground(charge)).order_by(charges.c.id.desc()))
     if row is None:
         return None
     _demand_whole(row.charge_id, row.noisy, row.digest)
@@ -123,11 +124,20 @@ def find_profile(view: Reading, population: str, purpose: str, subject: str) -> 
 
 
 def listing(
-    view: Reading, *, purpose: str = "", product: str = "", contains: str = "", charge_id: int = 0
+    view: Reading,
+    *,
+    purpose: str = "",
+    product: str = "",
+    contains: str = "",
+    charge_id: int = 0,
+    most_bytes: int = LISTED_BYTES,
 ) -> tuple[ListedAnswer, ...]:
-    """The recorded answers, newest first, at most `LISTED`: of a purpose, a product, a text of their SQL, a charge."""
-    of_charge = (charges.c.snapshot, charges.c.rho_units, charges.c.delta_units)
-    query = select(answers, *of_charge).join(charges, charges.c.id == answers.c.charge_id)
+    """The recorded answers, newest first: of a purpose, a product, a text of their SQL, a charge.
+
+    At most `LISTED`, and no further one once they have `most_bytes`.
+    """
+    size = func.length(answers.c.payload).label("size")
+    query = select(answers.c.charge_id, answers.c.asked, size).join(charges, charges.c.id == answers.c.charge_id)
     if purpose:
         query = query.where(charges.c.purpose == purpose)
     if product:
@@ -137,12 +147,25 @@ def listing(
     if charge_id:
         query = query.where(answers.c.charge_id == charge_id)
     newest = query.order_by(answers.c.at.desc(), answers.c.charge_id.desc(), answers.c.asked).limit(LISTED)
-    return tuple(
-        ListedAnswer(
-            _answer(row), PrivacyLoss(row.rho_units, row.delta_units), row.snapshot, _products(view, row.charge_id)
-        )
-        for row in view.rows(newest)
-    )
+    return tuple(_listed(view, row.charge_id, row.asked) for row in _within(view.rows(newest), most_bytes))
+
+
+def _within(rows: Iterable[Row[Any]], most_bytes: int) -> Iterator[Row[Any]]:
+    """The rows up to the first with which their payloads have this size; none of them is read for it."""
+    for row in rows:
+        yield row
+        most_bytes -= row.size
+        if most_bytes <= 0:
+            return
+
+
+def _listed(view: Reading, charge_id: int, asked: str) -> ListedAnswer:
+    of_charge = (charges.c.snapshot, charges.c.rho_units, charges.c.delta_units)
+    query = select(answers, *of_charge).join(charges, charges.c.id == answers.c.charge_id)
+    row = view.one(query.where(answers.c.charge_id == charge_id, answers.c.asked == asked))
+    assert row is not None  # it was listed in the same view
+    loss = PrivacyLoss(row.rho_units, row.delta_units)
+    return ListedAnswer(_answer(row), loss, row.snapshot, _products(view, charge_id))
 
 
 def _on_equal_ground(charge: Charge) -> list[Any]:

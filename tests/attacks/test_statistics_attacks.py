@@ -14,21 +14,29 @@ import duckdb
 import pytest
 from support.privacy_kit import parsed
 
+from kaianalytics.errors import QueryUnsupported
+from kaianalytics.gateway.digests import charged_digest
+from kaianalytics.gateway.finding import Finding, finding_of
+from kaianalytics.gateway.lookups import lookups
 from kaianalytics.gateway.question import lowered
 from kaianalytics.privacy.assembling import assemble
 from kaianalytics.privacy.bounding import compile_query
+from kaianalytics.privacy.loss import PrivacyLoss
 from kaianalytics.privacy.plan import Exact, Plan
 from kaianalytics.privacy.pre_aggregates import pre_aggregate_sql
+from kaianalytics.privacy.prices import Price
 from kaianalytics.privacy.query import Relation
 from kaianalytics.privacy.unit import (
     ContributionBounds,
     KeyDomain,
     PreAggregate,
     PrivacyUnit,
+    Profile,
     StatisticsColumn,
     StatisticsView,
     ValueBounds,
 )
+from kaianalytics.protocol import StatisticsRequest
 
 WHO = StatisticsColumn("who", "string", nullable=False, identifier=True)
 PLACE = StatisticsColumn("place", "string", domain=KeyDomain("place", "string", ("a", "b")))
@@ -125,3 +133,67 @@ def test_no_number_of_rows_overflows_a_mean_far_from_zero(engine: duckdb.DuckDBP
         "CREATE OR REPLACE TABLE events AS SELECT 'u' || range AS who, 'a' AS place, 5.0 AS amount FROM range(1000000)"
     )
     assert engine.execute(statement.sql).fetchall() == [("a", 1_000_000 * 100_000, 0)]
+
+
+def own_tables(count: int, rows: int) -> Mapping[str, Relation]:
+    """Tables of the analyst's own, of which each row of place `a` meets every row."""
+    tables = {f"l{i}": {"p": ["a"] * rows, "x": list(range(rows))} for i in range(count)}
+    return lookups(StatisticsRequest("", tables=tables), ("events",))
+
+
+def test_own_tables_make_no_clock_of_one_row() -> None:
+    """Three of them made 10⁹ rows of one: a question met its deadline if a certain row was there, and only then."""
+    view = events(between("0", "1"))
+
+    def question(count: int) -> str:
+        joins = " ".join(f"JOIN l{i} ON e.place = l{i}.p" for i in range(count))
+        return f"SELECT sum(l0.x % 7) FROM events e {joins} WHERE amount = 0.5"
+
+    assert planned(view, question(1), tables=own_tables(1, 100)).statements
+    for count, rows in ((3, 1000), (2, 11), (5, 3)):
+        with pytest.raises(QueryUnsupported) as refused:
+            planned(view, question(count), tables=own_tables(count, rows))
+        assert refused.value.code == "JOIN_MULTIPLIES"
+
+
+def test_no_row_grows_until_it_is_all_that_memory_holds() -> None:
+    """Keys of megabytes, of one row alone: the question ran out of memory if it was there, and only then."""
+    view = events(between("0", "1"), StatisticsColumn("town", "string"), StatisticsColumn("level", "integer"))
+    long = "y" * 5000
+    doubled = "town || town"
+    for _ in range(9):
+        doubled = f"({doubled}) || ({doubled})"
+    for key in (f"CASE WHEN level = 1 THEN '{long}' ELSE town END", f"concat(town, '{long}')", f"lower({doubled})"):
+        with pytest.raises(QueryUnsupported) as refused:
+            planned(view, f"SELECT {key}, count(*) FROM events GROUP BY ALL")
+        assert refused.value.code == "TEXT_TOO_LONG", key
+    with pytest.raises(QueryUnsupported) as refused:
+        planned(view, f"SELECT count(*) FROM events WHERE contains({doubled}, 'x')")
+    assert refused.value.code == "TEXT_TOO_LONG"
+    usual = (
+        "SELECT concat(town, ' of ', place), left(town, 3), CASE WHEN level = 1 THEN 'one' END, count(*) FROM events"
+    )
+    assert planned(view, f"{usual} WHERE town IN ({', '.join(repr('town' + str(n)) for n in range(999))}) GROUP BY ALL")
+
+
+# --- what is drawn once and read twice
+
+
+def test_figures_that_lead_to_other_bounds_do_not_share_what_was_drawn() -> None:
+    """Bounds found from the data are chosen for the figures of a question: another's numbers are in other steps."""
+    view = events(between("0", "100"), contribution=ContributionBounds(rows=1000), rank="kai_rank")
+    found = Profile(1000, norms={0: ((Decimal("0.5"), Decimal(5)), (Decimal(1), Decimal(20)))})
+    price = Price(PrivacyLoss.of("0.05"))
+
+    def finding(figures: str) -> Finding:
+        question = f"SELECT place, {figures} FROM events GROUP BY place"
+        return finding_of(*lowered(parsed(question), "private", {"events": view}, {}), price, None)
+
+    def charged(one: Finding) -> str:
+        return charged_digest([one.measurement, one.settled(None).measurement], one.query)
+
+    mean, both, renamed = map(finding, ("avg(amount)", "avg(amount), count(*)", "avg(amount) AS other"))
+    assert mean.settled(None).plan.vectors == both.settled(None).plan.vectors
+    assert mean.settled(found).plan.vectors != both.settled(found).plan.vectors
+    assert charged(mean) != charged(both)
+    assert charged(mean) == charged(renamed)

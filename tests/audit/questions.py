@@ -7,6 +7,7 @@ the one whose privacy is attacked.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import date
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -24,6 +25,7 @@ from kaianalytics.privacy.loss import PrivacyLoss
 from kaianalytics.privacy.lowering import lower
 from kaianalytics.privacy.measurement import Measurement, plan_noise
 from kaianalytics.privacy.plan import Cell, Exact, Plan
+from kaianalytics.privacy.query import StatisticsQuery
 from kaianalytics.privacy.unit import (
     ContributionBounds,
     KeyDomain,
@@ -31,6 +33,7 @@ from kaianalytics.privacy.unit import (
     StatisticsColumn,
     StatisticsView,
     ValueBounds,
+    Windows,
 )
 
 PLACES, TOWNS = ("a", "b", "c"), tuple(f"town {i}" for i in range(6))
@@ -38,8 +41,11 @@ COLUMNS = {
     "customer": StatisticsColumn("customer", "string", False, identifier=True),
     "place": StatisticsColumn("place", "string", domain=KeyDomain("place", "string", PLACES)),
     "town": StatisticsColumn("town", "string"),
+    "day": StatisticsColumn("day", "date", False),
     "spent": StatisticsColumn("spent", "integer", bounds=ValueBounds(Decimal(-10), Decimal(10))),
 }
+DAY = "CAST(DATE '2026-01-10' + to_months(CAST(ascii(place) - ascii('a') AS INTEGER)) AS DATE) AS day"
+WINDOW = "CAST(date_trunc('month', day) AS DATE) AS kai_window"
 RANK = "row_number() OVER (PARTITION BY customer ORDER BY md5(concat(place, town, spent))) AS kai_rank"
 DELTA = Decimal("0.001")
 LOSS = PrivacyLoss.of("0.5")
@@ -62,13 +68,19 @@ class Asked:
     contribution: ContributionBounds
     bounds: dict[str, Any] | None = None
     ranked: bool = False  # whether the store numbers each customer's rows
+    windowed: bool = False  # whether the unit is a customer in one month
+
+    def query(self) -> StatisticsQuery:
+        """The question as it was read."""
+        rank = "kai_rank" if self.ranked else ""
+        windows = Windows("day", "month", date(2026, 1, 1), date(2026, 3, 31)) if self.windowed else None
+        unit = PrivacyUnit("customer", "customers")
+        view = StatisticsView("visits", unit, self.contribution, COLUMNS, rank, windows=windows)
+        return lower(parsed(self.sql), BoundsAsked.of(self.bounds).narrowed({"visits": view}))
 
     def plan(self) -> Plan:
         """The compiled plan."""
-        rank = "kai_rank" if self.ranked else ""
-        view = StatisticsView("visits", PrivacyUnit("customer", "customers"), self.contribution, COLUMNS, rank)
-        asked = BoundsAsked.of(self.bounds)
-        return compile_query(lower(parsed(self.sql), asked.narrowed({"visits": view})), asked, LOSS)
+        return compile_query(self.query(), BoundsAsked.of(self.bounds), LOSS)
 
 
 @dataclass(frozen=True)
@@ -109,9 +121,8 @@ class Attack:
         return probability_at_least(int(shown.any(axis=1).sum()), draws)
 
     def _figures(self, connection: duckdb.DuckDBPyConnection, without: str) -> Exact:
-        connection.execute(
-            f"CREATE OR REPLACE TABLE visits AS SELECT *, {RANK} FROM everyone WHERE customer <> ?", [without]
-        )
+        stored = f"SELECT *, {DAY}, {WINDOW}, {RANK} FROM everyone WHERE customer <> ?"
+        connection.execute(f"CREATE OR REPLACE TABLE visits AS {stored}", [without])
         results = [connection.execute(statement.sql).fetchall() for statement in self.plan.statements]
         return assemble(self.plan, results)
 

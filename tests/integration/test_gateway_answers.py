@@ -96,28 +96,28 @@ def test_identical_questions_at_one_time_are_charged_once(gateway: Gateway) -> N
     assert len({answer["release"] for answer in answers}) == 1
 
 
-def test_sixteen_at_one_time_with_budget_for_five_get_exactly_five(world: World) -> None:
-    world.edit("purposes.yaml", 'service-improvement: {rho: "0.4"', 'service-improvement: {rho: "0.0059"')
+def test_64_at_one_time_with_budget_for_ten_get_exactly_ten(world: World) -> None:
+    world.edit("purposes.yaml", 'service-improvement: {rho: "0.4"', 'service-improvement: {rho: "0.0109"')
     world.kai("build", "--as-of", "2026-11-01")
-    together = threading.Barrier(16)
+    together = threading.Barrier(64)
 
     def ask(number: int) -> str:
         asker = gateway.session("aiko" if number % 2 else "kaito")
         together.wait()
         try:
-            asker.stats(f"SELECT COUNT(*) AS n FROM sessions WHERE pages < {number + 1}", rho="0.001")
+            asker.stats(f"SELECT COUNT(*) AS n FROM sessions WHERE seconds < {number + 1}", rho="0.001")
         except KaiError as refused:
             assert isinstance(refused, BudgetRefused)
             return refused.code
         return "answered"
 
     with world.gateway() as gateway:
-        with ThreadPoolExecutor(16) as threads:
-            outcomes = sorted(threads.map(ask, range(16)))
+        with ThreadPoolExecutor(64) as threads:
+            outcomes = sorted(threads.map(ask, range(64)))
         budget = gateway.session().door.request_json("GET", f"{API}/budget")
         purpose = next(line for line in budget["lines"] if line["name"] == "purpose")
-    assert outcomes == ["PURPOSE_CAP"] * 11 + ["answered"] * 5
-    assert (purpose["spent"], purpose["remaining"]) == ("0.005", "0.0009")
+    assert outcomes == ["PURPOSE_CAP"] * 54 + ["answered"] * 10
+    assert (purpose["spent"], purpose["remaining"]) == ("0.01", "0.0009")
     charged = [event for event in world.events("statistics.asked") if event.facts().get("outcome") == "charged"]
-    assert sum(event.facts()["rho_units"] for event in charged) == 5 * PrivacyLoss.of("0.001").rho_units
+    assert sum(event.facts()["rho_units"] for event in charged) == 10 * PrivacyLoss.of("0.001").rho_units
     assert all("is open" in " ".join(event.facts()["grounds"]) for event in charged)  # a decision carries its reasons

@@ -179,6 +179,15 @@ def test_answers_are_listed_newest_first_by_purpose_product_and_words(records: R
     assert (listed.snapshot, listed.products) == ("build-2/0", ("customers", "sessions"))
 
 
+def test_a_listing_ends_once_it_is_large(records: Records) -> None:
+    for number in range(4):
+        charge_id = charge(records, number)
+        release(records, charge_id)
+        answer(records, charge_id, f"a{number}", b"x" * 10, day=number)
+    with records.reading() as view:
+        assert [each.answer.asked for each in releases.listing(view, most_bytes=15)] == ["a3", "a2"]
+
+
 def test_the_newest_found_profile_of_a_subject_and_purpose_is_found(records: Records) -> None:
     for number, found in enumerate(("old", "new")):
         charge_id = charge(records, number)

@@ -27,7 +27,7 @@ def drawings(draw: st.DrawFn) -> Drawn:
     vectors = tuple(tuple(draw(FIGURES) for _ in range(length * len(cells))) for length in lengths)
     points = ((Decimal("0.5"), Decimal("1.25")), (Decimal(1), Decimal(7)))
     profile = draw(st.none() | st.just(Profile(12, points, {"yen": points}, {1: points})))
-    return Drawn(Noisy(tuple(cells), vectors), profile)
+    return Drawn(Noisy(tuple(cells), vectors), "digest", profile)
 
 
 @given(drawings())
@@ -42,7 +42,7 @@ def test_what_was_drawn_is_read_back_with_its_types(drawn: Drawn) -> None:
 
 def test_a_day_is_a_day_and_a_text_that_looks_like_one_a_text() -> None:
     noisy = Noisy(((date(2026, 11, 1), "2026-11-01", True, 1),), ((5,),))
-    assert Drawn.from_bytes(Drawn(noisy).to_bytes()).noisy == noisy
+    assert Drawn.from_bytes(Drawn(noisy, "digest").to_bytes()).noisy == noisy
 
 
 @pytest.mark.parametrize(
@@ -51,12 +51,13 @@ def test_a_day_is_a_day_and_a_text_that_looks_like_one_a_text() -> None:
         b"",
         b"[]",
         b"{}",
+        b'{"cells":[[1]],"vectors":[[1]],"profile":null}',
         b"\xff",
-        b'{"cells":[[]],"vectors":[[1.5]],"profile":null}',
-        b'{"cells":[[{"date":"no day"}]],"vectors":[[1]],"profile":null}',
-        b'{"cells":[[{}]],"vectors":[[1]],"profile":null}',
-        b'{"cells":[[1],[2]],"vectors":[[1]],"profile":null}',
-        b'{"cells":[[1]],"vectors":[[1]],"profile":"{}"}',
+        b'{"cells":[[]],"vectors":[[1.5]],"profile":null,"drawn_on":""}',
+        b'{"cells":[[{"date":"no day"}]],"vectors":[[1]],"profile":null,"drawn_on":""}',
+        b'{"cells":[[{}]],"vectors":[[1]],"profile":null,"drawn_on":""}',
+        b'{"cells":[[1],[2]],"vectors":[[1]],"profile":null,"drawn_on":""}',
+        b'{"cells":[[1]],"vectors":[[1]],"profile":"{}","drawn_on":""}',
     ],
 )
 def test_a_record_that_is_none_is_a_fault(record: bytes) -> None:

@@ -13,7 +13,7 @@ import duckdb
 from accuracy.bounds import Bound
 from accuracy.workload import DELTA, UNIT, Question, TableOf, Workload
 
-SECONDS = 1_200  # of one job; a runner that takes longer is ended, and its column is absent
+SECONDS = 3_600  # of one job; a runner that takes longer is ended, and its column is absent
 Draws = list[list[float]]  # of each repetition, the figures of the cells in order
 
 

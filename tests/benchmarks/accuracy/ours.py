@@ -17,6 +17,7 @@ import duckdb
 from accuracy.bounds import Bound
 from accuracy.job import Answers, Draws
 from accuracy.workload import UNIT, Question, TableOf, Workload
+from kaianalytics.gateway.finding import Finding, finding_of
 from kaianalytics.gateway.guard import Guard
 from kaianalytics.privacy.answer import answer
 from kaianalytics.privacy.asked import BoundsAsked
@@ -24,7 +25,9 @@ from kaianalytics.privacy.assembling import assemble
 from kaianalytics.privacy.bounding import compile_query
 from kaianalytics.privacy.loss import PrivacyLoss
 from kaianalytics.privacy.lowering import lower
-from kaianalytics.privacy.measurement import plan_noise
+from kaianalytics.privacy.measurement import Measurement, plan_noise
+from kaianalytics.privacy.plan import Exact, Plan
+from kaianalytics.privacy.prices import Price
 from kaianalytics.privacy.unit import (
     ColumnType,
     ContributionBounds,
@@ -42,6 +45,7 @@ class Ours:
 
     def __init__(self, workload: Workload, sources: Mapping[str, Path]) -> None:
         self._workload = workload
+        self._read: dict[tuple[str, ...], Exact] = {}
         self._guard = Guard()
         self._store = duckdb.connect(config={"threads": 2})
         for table in workload.tables:
@@ -81,12 +85,31 @@ class Ours:
     def _draws(
         self, question: Question, views: Mapping[str, StatisticsView], asked: BoundsAsked, loss: PrivacyLoss, times: int
     ) -> Draws:
-        admitted = self._guard.admit(question.sql, list(views))
-        query = lower(admitted.tree, views)
-        plan = compile_query(query, asked, loss, query.source.view.profile)
+        query = lower(self._guard.admit(question.sql, list(views)).tree, views)
+        if (
+            asked.private and question.aggregate != "customers"
+        ):  # there, no bound is to be found: a customer counts once
+            finding = finding_of(query, asked, Price(loss), None)
+            return [self._found(question, finding) for _ in range(times)]
+        plan = compile_query(query, BoundsAsked.none() if asked.private else asked, loss)
         measurement = plan_noise(plan, loss)
-        exact = assemble(plan, [self._store.execute(statement.sql).fetchall() for statement in plan.statements])
-        return [_figures(question, answer(plan, measurement, measurement.release(exact)).rows) for _ in range(times)]
+        return [self._drawn(question, measurement) for _ in range(times)]
+
+    def _found(self, question: Question, finding: Finding) -> list[float]:
+        """One draw whose bounds are found first: the two draws together cost the question's loss."""
+        noisy = finding.measurement.release(self._exact(finding.measurement.plan))
+        return self._drawn(question, finding.settled(finding.profile(noisy)).measurement)
+
+    def _drawn(self, question: Question, measurement: Measurement) -> list[float]:
+        noisy = measurement.release(self._exact(measurement.plan))
+        return _figures(question, answer(measurement.plan, measurement, noisy).rows)
+
+    def _exact(self, plan: Plan) -> Exact:
+        """What the plan's statements give; remembered, for it is the same at every draw."""
+        texts = tuple(statement.sql for statement in plan.statements)
+        if texts not in self._read:
+            self._read[texts] = assemble(plan, [self._store.execute(text).fetchall() for text in texts])
+        return self._read[texts]
 
 
 def view_of(table: TableOf) -> StatisticsView:
