@@ -118,9 +118,11 @@ class KaiProvisioner(LocalProvisioner):
             self._runtime = None
 
     def confinement(self, workspace: Path, runtime: Path, user: KernelUser | None) -> Confinement:
-        """What this kernel may read, write, run and open sockets in."""
+        """What this kernel may read, write, run and open sockets in; a fault where that holds what it must not see."""
         umask = folders.UMASK if user is None else folders.UMASK_OF_ANOTHER
-        return kernel(workspace, runtime, PACKAGE, KernelLimits.of_this_machine(), umask=umask)
+        made = kernel(workspace, runtime, PACKAGE, KernelLimits.of_this_machine(), umask=umask)
+        environment.demand_out_of_sight(os.environ, (*made.run, *made.read))
+        return made
 
     async def _session(
         self, report: ReportLaunch | None, server: Mapping[str, str], asked: Mapping[str, str]

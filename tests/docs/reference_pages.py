@@ -44,8 +44,8 @@ ATTACKS_HEAD = """
 # Attacks from inside a kernel
 
 Made from `tests/attacks/kernel_attacks.py` by `tests/docs/reference_pages.py`; a test compares them. Each of the
-{count} is Python that is run in a real kernel: behind the whole wall, and behind walls that lack a layer or two. It must
-go through exactly where none of the layers beside it is there; any one of them stops it.
+{count} is Python that is run in a real kernel: behind the whole wall, and behind walls that lack a layer or two. It
+must go through exactly where none of the layers beside it is there; any one of them stops it.
 
 | attack | stopped by each of |
 |---|---|
