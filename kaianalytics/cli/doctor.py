@@ -29,7 +29,8 @@ _WITHOUT = {
 @for_people
 def doctor() -> None:
     """Try out what a kernel could do on this machine, and say the isolation level and how to raise it."""
-    findings = probe.try_out()
+    user = kernel_user(os.environ)
+    findings = probe.try_out(user=(user.uid, user.gid) if user else None)
     if findings.trials:
         rows = [(trial.name, "stopped" if trial.stopped else "WENT THROUGH") for trial in findings.trials]
         console.print(table(("tried just now, by a confined process", ""), rows))

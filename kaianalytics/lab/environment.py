@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from kaianalytics.errors import HomeFault, IdentityRefused, Unreachable
@@ -52,6 +52,18 @@ def workspace_of(server: Mapping[str, str], user: str, purpose: str) -> Path:
             raise HomeFault("NAME_UNFIT", "A user or purpose has a name that no folder can have.", hint="rename it")
     # the real path: a kernel sees its workspace by the name that it was bound under
     return Path(os.path.realpath(_setting(server, WORKSPACES))) / user / purpose
+
+
+def demand_out_of_sight(server: Mapping[str, str], seen: Iterable[str]) -> None:
+    """HomeFault where a folder that kernels may read holds the gateway's socket, the identity or the workspaces."""
+    kept = [Path(os.path.realpath(server[name])) for name in (SOCKET, IDENTITY, WORKSPACES) if server.get(name)]
+    if any(path.is_relative_to(folder) for path in kept for folder in seen):
+        raise HomeFault(
+            "HOME_IN_SIGHT",
+            "The home, the identity or the workspaces lie in a folder that every kernel may read.",
+            rule="a kernel reads programs and its own workspace, and nothing of the home",
+            hint="move them out of the Python environment and out of /usr",
+        )
 
 
 def gateway_socket(server: Mapping[str, str]) -> Path:

@@ -37,7 +37,7 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import Unicode
 
 from kaianalytics.client.connection import HANDOVER_FD, TOKEN_FD
-from kaianalytics.client.launch import KernelUser, ReportLaunch, kernel_statement, kernel_user
+from kaianalytics.client.launch import KernelUser, ReportLaunch, kernel_statement, kernel_user, launched_level
 from kaianalytics.client.transport import GatewayClient
 from kaianalytics.errors import Fault
 from kaianalytics.lab import environment, expiry, folders, launcher
@@ -77,7 +77,8 @@ class KaiProvisioner(LocalProvisioner):
         env = environment.kernel_environment(server, workspace, self._runtime)
         kwargs = await super().pre_launch(**{**kwargs, "env": env, "transport_encryption": "required"})
         folders.give(Path(self._manager.connection_file), user)
-        confined = grant.isolation != GUARD_RAILS_ONLY
+        # also where the gateway does not vouch for it
+        confined = {grant.isolation, launched_level()} != {GUARD_RAILS_ONLY}
         self._confinement = self.confinement(workspace, self._runtime, user) if confined else None
         inherited = self._hand_in(grant, socket)
         # not the `env` that came back: the kernelspec may add to that one
@@ -117,9 +118,11 @@ class KaiProvisioner(LocalProvisioner):
             self._runtime = None
 
     def confinement(self, workspace: Path, runtime: Path, user: KernelUser | None) -> Confinement:
-        """What this kernel may read, write, run and open sockets in."""
+        """What this kernel may read, write, run and open sockets in; a fault where that holds what it must not see."""
         umask = folders.UMASK if user is None else folders.UMASK_OF_ANOTHER
-        return kernel(workspace, runtime, PACKAGE, KernelLimits.of_this_machine(), umask=umask)
+        made = kernel(workspace, runtime, PACKAGE, KernelLimits.of_this_machine(), umask=umask)
+        environment.demand_out_of_sight(os.environ, (*made.run, *made.read))
+        return made
 
     async def _session(
         self, report: ReportLaunch | None, server: Mapping[str, str], asked: Mapping[str, str]

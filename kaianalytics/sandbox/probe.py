@@ -16,10 +16,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from kaianalytics.sandbox import capabilities, cgroups, confine, libc
 from kaianalytics.sandbox.confine import Held
@@ -71,12 +72,13 @@ class Outside:
         return f"{self.folder}/s"
 
 
-def try_out(layers: frozenset[Layer] = EVERY_LAYER) -> Findings:
-    """Confine a child with `layers` and have it try; what came of it."""
+def try_out(layers: frozenset[Layer] = EVERY_LAYER, user: tuple[int, int] | None = None) -> Findings:
+    """Confine a child with `layers` and have it try, as the OS user (uid, gid) where one is given; what came of it."""
     if lacks := confine.missing():
         return Findings(lacks)
     with tempfile.TemporaryDirectory(prefix="kai-probe-") as temporary:
         folder = Path(os.path.realpath(temporary))
+        folder.chmod(0o711)  # the child comes through, and sees nothing
         for name in ("workspace", "runtime", "outside"):
             (folder / name).mkdir(mode=0o700)
         outside = Outside(str(folder / "outside"), os.getpid())
@@ -84,13 +86,30 @@ def try_out(layers: frozenset[Layer] = EVERY_LAYER) -> Findings:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             listener.bind(outside.socket)
             listener.listen()
-            return _ask(folder, outside, layers)
+            try:
+                with _given(user, folder / "workspace", folder / "runtime"):
+                    return _ask(folder, outside, layers, user)
+            except OSError:
+                return Findings("No process of the kernels' OS user could be started with this Python.")
 
 
-def _ask(folder: Path, outside: Outside, layers: frozenset[Layer]) -> Findings:
+@contextmanager
+def _given(user: tuple[int, int] | None, *folders: Path) -> Iterator[None]:
+    """The folders as the user's, and afterwards this process's again, that they can be removed."""
+    try:
+        for folder in folders:
+            os.chown(folder, *(user or (-1, -1)))
+        yield
+    finally:
+        for folder in folders:
+            os.chown(folder, os.getuid() if user else -1, -1)
+
+
+def _ask(folder: Path, outside: Outside, layers: frozenset[Layer], user: tuple[int, int] | None) -> Findings:
     package = Path(__file__).resolve().parent.parent
     made = kernel(folder / "workspace", folder / "runtime", package, KernelLimits.of_this_machine())
     order = {"confinement": replace(made, layers=layers).to_json(), "outside": asdict(outside)}
+    as_user: dict[str, Any] = {} if user is None else {"user": user[0], "group": user[1], "extra_groups": []}
     child = subprocess.Popen(
         [sys.executable, "-I", __file__],
         stdin=subprocess.PIPE,
@@ -98,6 +117,7 @@ def _ask(folder: Path, outside: Outside, layers: frozenset[Layer]) -> Findings:
         stderr=subprocess.DEVNULL,
         text=True,
         env={"PATH": "/usr/bin:/bin"},
+        **as_user,
     )
     with child:
         counted = cgroups.place(child.pid, made.memory, made.processes) if Layer.CGROUPS in layers else frozenset()

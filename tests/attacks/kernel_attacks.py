@@ -17,9 +17,6 @@ from kaianalytics.sandbox.confinement import Layer
 LIMITS, CGROUPS, NAMESPACES = Layer.LIMITS, Layer.CGROUPS, Layer.NAMESPACES
 CAPABILITIES, LANDLOCK, SECCOMP = Layer.CAPABILITIES, Layer.LANDLOCK, Layer.SECCOMP
 
-# a process that has capabilities can be reached into only by one that has them: where all is run as root, one more layer
-OF_ROOT = (CAPABILITIES,) if os.geteuid() == 0 else ()
-
 # what every attack may use; `call` is a system call by its number on this machine
 PRELUDE = """
 import ctypes, errno, fcntl, glob, json, mmap, os, resource, signal, socket, stat, struct, subprocess, sys, threading
@@ -59,6 +56,13 @@ class Attack:
     as_root: bool = False  # it can only be made by root, with or without a wall
     naked: bool = True  # it may be made where there is no wall at all, and then goes through
     optional: bool = False  # what it asks of the operating system is not built into each
+    by_capabilities: bool = False  # it reaches into a process that has some where all is run as root, and needs as many
+
+    @property
+    def stopped_by(self) -> frozenset[Layer]:
+        """The layers that each stop it here."""
+        more = {CAPABILITIES} if self.by_capabilities and os.geteuid() == 0 else set()
+        return frozenset({*self.holds, *more})
 
 
 FILES = (
@@ -90,12 +94,12 @@ FILES = (
     Attack("read through /proc/self/root", "return open('/proc/self/root' + W['outside_file']).read()",
         (NAMESPACES, LANDLOCK)),
     Attack("read through the root of a process outside",
-        "return open(f\"/proc/{W['me']}/root{W['outside_file']}\").read()", (NAMESPACES, LANDLOCK, *OF_ROOT)),
+        "return open(f\"/proc/{W['me']}/root{W['outside_file']}\").read()", (NAMESPACES, LANDLOCK), by_capabilities=True),
     Attack("read through another kernel's working folder",
         "return open(f\"/proc/{W['me']}/cwd/../../../..{W['outside_file']}\").read() or os.listdir(f\"/proc/{W['me']}/cwd\")",
-        (NAMESPACES, LANDLOCK, *OF_ROOT)),
+        (NAMESPACES, LANDLOCK), by_capabilities=True),
     Attack("read an open file of a process outside", "return has_secret(open(W['open_file']).read())",
-        (NAMESPACES, LANDLOCK, *OF_ROOT)),
+        (NAMESPACES, LANDLOCK), by_capabilities=True),
     Attack("read by a descriptor that was opened without rights",
         "d = os.open(W['outside_file'], os.O_PATH)\nreturn open(f'/proc/self/fd/{d}').read()", (NAMESPACES, LANDLOCK)),
     Attack("empty a file outside", "os.truncate(W['outside_scratch'], 0)\nreturn True", (NAMESPACES, LANDLOCK)),
@@ -139,7 +143,7 @@ FILES = (
 PROCESSES = (
     Attack("see the command lines of other processes", "return open(f\"/proc/{W['me']}/cmdline\").read()", (NAMESPACES,)),
     Attack("read the gateway's environment", "return open(f\"/proc/{W['gateway']}/environ\").read()",
-        (NAMESPACES, LANDLOCK, *OF_ROOT)),
+        (NAMESPACES, LANDLOCK), by_capabilities=True),
     Attack("read another kernel's environment", "return open(f\"/proc/{W['victim']}/environ\").read()",
         (NAMESPACES, LANDLOCK)),
     Attack("read another kernel's memory",
@@ -167,11 +171,11 @@ PROCESSES = (
     Attack("compare descriptors with another process",
         "call('kcmp', os.getpid(), W['victim'], 0, 0, 0)\nreturn True", (NAMESPACES, LANDLOCK, SECCOMP)),
     Attack("slow the gateway down", "v = os.getpriority(os.PRIO_PROCESS, W['gateway'])\n"
-        "os.setpriority(os.PRIO_PROCESS, W['gateway'], v)\nreturn True", (NAMESPACES, SECCOMP, *OF_ROOT)),
+        "os.setpriority(os.PRIO_PROCESS, W['gateway'], v)\nreturn True", (NAMESPACES, SECCOMP), by_capabilities=True),
     Attack("limit the gateway", "v = resource.prlimit(W['gateway'], resource.RLIMIT_CPU)\n"
         "resource.prlimit(W['gateway'], resource.RLIMIT_CPU, v)\nreturn True", (NAMESPACES, SECCOMP)),
     Attack("move the gateway to one processor", "v = os.sched_getaffinity(W['gateway'])\n"
-        "os.sched_setaffinity(W['gateway'], v)\nreturn True", (NAMESPACES, SECCOMP, *OF_ROOT)),
+        "os.sched_setaffinity(W['gateway'], v)\nreturn True", (NAMESPACES, SECCOMP), by_capabilities=True),
     Attack("hold capabilities", "return int(next(l.split()[1] for l in open('/proc/self/status') if l.startswith('CapEff')), 16)",
         (CAPABILITIES,), as_root=True),
     Attack("get capabilities by a user namespace", "return in_child(lambda: call('unshare', 0x10000000) == 0)", (SECCOMP,)),

@@ -179,7 +179,7 @@ def test_what_goes_through_is_what_no_layer_holds_against(behind: tuple[frozense
     without, kernel = behind
     made = [attack for attack in ATTACKS if can_be_made(attack, without)]
     through = {attack.name for attack in made if goes_through(kernel, attack.code)}
-    foretold = {attack.name for attack in made if set(attack.holds) <= without}
+    foretold = {attack.name for attack in made if attack.stopped_by <= without}
     optional = {attack.name for attack in made if attack.optional}
     assert (sorted(through - foretold), sorted(foretold - through - optional)) == ([], [])
     assert kernel.run("print(6*7)").printed == "42\n", "the kernel did not outlive its attacks"
@@ -189,8 +189,8 @@ def test_every_layer_is_needed_by_an_attack_and_the_whole_wall_lets_none_through
     assert all(attack.holds for attack in ATTACKS)
     # with walls that lack little: each of these attacks would be stopped by each layer that holds against it
     partial = [without for without in WALLS.values() if len(without) <= 2]
-    broken = [attack for without in partial for attack in ATTACKS if set(attack.holds) <= without]
-    assert {layer for attack in broken for layer in attack.holds} == set(Layer)
+    broken = [attack for without in partial for attack in ATTACKS if attack.stopped_by <= without]
+    assert {layer for attack in broken for layer in attack.stopped_by} == set(Layer)
     assert len(ATTACKS) + len(TOKEN_ATTACKS) >= 60
 
 

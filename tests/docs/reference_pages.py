@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +18,10 @@ from typing import Any
 
 from contracts_page import contracts_page
 from typer.main import get_command
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "attacks"))
+
+from kernel_attacks import ATTACKS, TOKEN_ATTACKS
 
 from kaianalytics.cli import NOUNS, app
 from kaianalytics.privacy.refusals import REASONS
@@ -35,6 +40,16 @@ Made from the commands themselves by `tests/docs/reference_pages.py`; a test com
 
 A command ends with 0 when it did what it was asked, with 1 when a rule refused it, and with 2 when something is broken
 or was typed wrongly. The variables it reads are in [Day to day](../how-to/day-to-day.md#environment-variables).
+"""
+ATTACKS_HEAD = """
+# Attacks from inside a kernel
+
+Made from `tests/attacks/kernel_attacks.py` by `tests/docs/reference_pages.py`; a test compares them. Each of the
+{count} is Python that is run in a real kernel: behind the whole wall, and behind walls that lack a layer or two. It
+must go through exactly where none of the layers beside it is there; any one of them stops it.
+
+| attack | stopped by each of |
+|---|---|
 """
 ERRORS_HEAD = """
 # Refusals and faults, by code
@@ -213,10 +228,19 @@ def errors_page() -> str:
     return "\n".join([*lines, ""])
 
 
+def attacks_page() -> str:
+    """The page of the attacks from inside a kernel."""
+    rows = [(attack.name + (" (as root)" if attack.as_root else ""), ", ".join(attack.holds)) for attack in ATTACKS]
+    rows += [(name, "the gateway: a token is good on its own connections alone") for name in TOKEN_ATTACKS]
+    lines = [ATTACKS_HEAD.strip().format(count=len(rows)), *(f"| {name} | {holds} |" for name, holds in rows)]
+    return "\n".join([*lines, ""])
+
+
 PAGES = {
     REFERENCE / "cli.md": cli_page,
     REFERENCE / "errors.md": errors_page,
     REFERENCE / "contracts.md": contracts_page,
+    REFERENCE / "kernel-attacks.md": attacks_page,
 }
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from kaianalytics.client.transport import Door, GatewayClient
 from kaianalytics.errors import Fault, IdentityRefused, PolicyRefused, Refused, Unreachable
 from kaianalytics.lab import kernelspecs
 from kaianalytics.protocol import isolation_sentence
+from kaianalytics.sandbox import confine
 
 
 @dataclass
@@ -194,6 +195,20 @@ def test_a_purpose_that_is_not_open_is_the_error_that_the_start_fails_with(quiet
     assert refused.value.code == "PURPOSE_NOT_OPEN"
     assert "choose one of" in str(refused.value)
     assert quiet_lab.gateway.tokens == {}
+
+
+@pytest.mark.skipif(bool(confine.missing()), reason=confine.missing())
+def test_no_kernel_starts_where_its_programs_lie_around_the_home(
+    quiet_lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = Path(kaianalytics.__file__).parent / "an-identity-for-a-test"
+    identity.write_text(IDENTITY)
+    monkeypatch.setenv("KAI_IDENTITY", str(identity))
+    try:
+        with quiet_lab.gateway.serving(), pytest.raises(Fault, match="HOME_IN_SIGHT"):
+            manager_for(quiet_lab.share, "kai-ad-targeting").start_kernel()
+    finally:
+        identity.unlink()
 
 
 def test_no_kernel_starts_without_its_gateway(quiet_lab: Lab) -> None:
