@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 from kaianalytics.errors import RecordsFault
 from kaianalytics.privacy.canonical import canonical_text, from_json, to_json
 from kaianalytics.privacy.plan import Noisy
 from kaianalytics.privacy.unit import Profile
+
+_PLAIN = frozenset({str, int, bool, type(None)})  # keys that JSON has: the rest are days
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,7 @@ class Drawn:
 
     def to_bytes(self) -> bytes:
         """The record of it."""
-        # JSON has all keys but days; the walk over every value that `to_json` takes is for those alone
-        cells = [[to_json(key) if isinstance(key, date) else key for key in cell] for cell in self.noisy.cells]
+        cells = [[key if type(key) in _PLAIN else to_json(key) for key in cell] for cell in self.noisy.cells]
         written = {
             "cells": cells,
             "vectors": self.noisy.vectors,

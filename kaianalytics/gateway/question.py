@@ -104,14 +104,18 @@ class Question:
         """The noisy numbers: reads what the plan reads, once, and draws what was proved, once."""
         profile = None if self.finding is None else self.finding.profile(_read(self.finding.measurement, fetch))
         measurement = self.settled(profile).measurement
-        return Drawn(_read(measurement, fetch), charged_digest([measurement]), profile)
+        return Drawn(_read(measurement, fetch), self._digest_of(measurement), profile)
 
     def can_use(self, drawn: Drawn) -> bool:
         """Whether an answer can be made of recorded numbers: they were drawn by what this one would be drawn by.
 
         What is derived from a profile may be another plan once the engine is of another version.
         """
-        return charged_digest([self.settled(drawn.profile).measurement]) == drawn.drawn_on
+        return self._digest_of(self.settled(drawn.profile).measurement) == drawn.drawn_on
+
+    def _digest_of(self, measurement: Measurement) -> str:
+        # the charge names its one measurement already, and many cells take a while to digest
+        return self.charge.question if self.finding is None else charged_digest([measurement])
 
 
 def _read(measurement: Measurement, fetch: Fetch) -> Noisy:

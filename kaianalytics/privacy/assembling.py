@@ -36,7 +36,8 @@ def assemble(plan: Plan, results: Results) -> Exact:
             for place, vector in fill(plan, statement, rows, places):
                 vectors[place] = vector
         return Exact(cells, tuple(vectors))
-    except (KeyError, IndexError, TypeError, ValueError):  # no cell, no key, or a row of another shape
+    except (KeyError, IndexError, TypeError, ValueError):
+        # a cell that is none, a key that can't be one, a row of another shape
         raise _not_ours() from None
 
 

@@ -12,7 +12,7 @@ from math import isqrt
 
 from kaianalytics.privacy.counting import Part
 from kaianalytics.privacy.plan import TOTAL_LIMIT
-from kaianalytics.privacy.texts import SAFETY, double, grouped, hashed, limited, listed, shrunk, times
+from kaianalytics.privacy.texts import SAFETY, double, grouped, hashed, limited, listed, shrunk, times, whole_number
 from kaianalytics.privacy.totals import Totals, named
 
 SQUARED = isqrt(2**63 - 1)  # what is squared fits 64 bits; no part that is kept comes near
@@ -116,7 +116,8 @@ def _scaled(totals: Totals, i: int) -> str:
     by = i if part.weigher is None else [other.measure for other in totals.parts].index(part.weigher)
     norm = totals.bounding.norms[part.measure]
     factor = f"({double(norm * SAFETY)} / SQRT(CAST(n{by} AS DOUBLE)))"
-    return f"CASE WHEN n{by} <= {norm**2} THEN v{i} ELSE CAST(TRUNC(v{i} * {factor}) AS BIGINT) END"
+    scaled = whole_number(f"TRUNC(v{i} * {factor})")
+    return f"CASE WHEN n{by} <= {norm**2} THEN v{i} ELSE {scaled} END"
 
 
 # --- groups

@@ -15,7 +15,7 @@ from math import prod
 from typing import Any
 
 from kaianalytics.privacy.evaluation import evaluate
-from kaianalytics.privacy.expression import Call, ColumnOf, Expression, columns_of, conjuncts
+from kaianalytics.privacy.expression import Call, ColumnOf, Expression, columns_of, conjuncts, walk
 from kaianalytics.privacy.operations import call
 from kaianalytics.privacy.plan import Cell
 from kaianalytics.privacy.query import Measure, Source, StatisticsQuery
@@ -25,6 +25,7 @@ from kaianalytics.privacy.unit import ColumnType, KeyValue
 
 MAX_CELLS = 100_000
 MAX_COMBINED = 10_000  # values of several columns, of which one key is made
+MAX_WORK = 3_000_000  # operations on declared values, seconds of the gateway's time
 
 KEYED: frozenset[ColumnType] = frozenset({"string", "integer", "boolean", "date", "timestamp"})
 
@@ -53,6 +54,8 @@ class Domains:
         domains = [self._of_column(column) for column in columns]
         known = [domain for domain in domains if domain is not None]
         size = prod(map(len, known))
+        if not _quick(size, [expression]):
+            return None
         if len(known) < len(domains) or size > (MAX_CELLS if len(columns) == 1 else MAX_COMBINED):
             return None
         rows = (dict(zip(columns, values, strict=True)) for values in product(*known))
@@ -63,6 +66,7 @@ class Domains:
         if declared is None:
             return None
         own = [part for part in conjuncts(self.where) if columns_of(part) == {column}]
+        own = own if _quick(len(declared), own) else []  # those values are filtered by the engine alone
         return tuple(value for value in declared if all(_holds(part, {column: value}.__getitem__) for part in own))
 
     def _declared(self, column: ColumnOf) -> Domain | None:
@@ -122,11 +126,13 @@ def cells_of(query: StatisticsQuery) -> tuple[Cell, ...] | None:
     if len(known) < len(domains):
         return None
     public = list(_public(query))
+    _demand_quick(max(map(len, known), default=1), public)
     narrowed = [_narrowed(place, domain, public) for place, domain in enumerate(known)]
     limit = MAX_CELLS // max(1, sum(map(_numbers, query.measures)))
     if prod(map(len, narrowed)) > limit:
         raise unsupported("TOO_MANY_CELLS", limit=f"{limit:,}")
     joint = [part for part in public if len(columns_of(part)) != 1]
+    _demand_quick(prod(map(len, narrowed)), joint)
     cells = tuple(cell for cell in product(*narrowed) if not joint or _passes(joint, dict(enumerate(cell))))
     if not cells:
         raise unsupported("NO_CELLS", keys=_shown_keys(query))
@@ -162,6 +168,20 @@ def _narrowed(place: int, domain: Domain, public: Sequence[Expression]) -> Domai
 
 def _passes(parts: Sequence[Expression], cell: Mapping[int, KeyValue]) -> bool:
     return all(_holds(part, lambda column: cell[int(column.name)]) for part in parts)
+
+
+def _quick(times: int, parts: Iterable[Expression]) -> bool:
+    """Whether the parts are soon evaluated so many times: a question is weighed free, and must not stop the others."""
+    return times * _nodes(parts) <= MAX_WORK
+
+
+def _demand_quick(times: int, parts: Sequence[Expression]) -> None:
+    if not _quick(times, parts):
+        raise unsupported("TOO_MANY_CELLS", limit=f"{MAX_WORK // _nodes(parts):,}")
+
+
+def _nodes(parts: Iterable[Expression]) -> int:
+    return sum(1 for part in parts for _ in walk(part))
 
 
 def _holds(part: Expression, value_of: Callable[[ColumnOf], KeyValue]) -> bool:

@@ -21,7 +21,7 @@ from kaianalytics.privacy.expression import ColumnOf, Expression, conjuncts
 from kaianalytics.privacy.operations import call
 from kaianalytics.privacy.query import Join, Measure, Relation, Source, StatisticsQuery
 from kaianalytics.privacy.refusals import unsupported
-from kaianalytics.privacy.texts import day, double, literal, quoted
+from kaianalytics.privacy.texts import day, double, literal, quoted, whole_number
 from kaianalytics.privacy.unit import ColumnType, PrivacyUnit
 from kaianalytics.privacy.windows import WindowsRead, windowed
 from kaianalytics.privacy.writing import sql_of
@@ -99,12 +99,15 @@ def _sum(value: str, part: Part, measure: Measure) -> str:
     if measure.expression.type != "number" and part.grid == 1 and not part.offset:
         whole = f"CAST({value} AS INTEGER)" if measure.expression.type == "boolean" else value
         return (
-            f"CASE WHEN {whole} BETWEEN {part.low} AND {part.high} THEN CAST({whole} AS BIGINT) "
+            f"CASE WHEN {whole} BETWEEN {part.low} AND {part.high} THEN TRY_CAST({whole} AS BIGINT) "
             f"WHEN {whole} > {part.high} THEN {part.high} WHEN {whole} < {part.low} THEN {part.low} END"
         )
-    shifted = f"({{0}} - {double(float(part.offset))})" if part.offset else "{0}"
-    counted = f"CAST({shifted} * {double(per(part.grid))} AS BIGINT)"
-    return _clamped(value, measure, lambda inside: counted.format(inside), part.low, part.high)
+
+    def steps(inside: str) -> str:
+        shifted = f"({inside} - {double(float(part.offset))})" if part.offset else inside
+        return whole_number(f"{shifted} * {double(per(part.grid))}")
+
+    return _clamped(value, measure, steps, part.low, part.high)
 
 
 def _leaf(value: str, part: Part, measure: Measure) -> str:
@@ -113,7 +116,8 @@ def _leaf(value: str, part: Part, measure: Measure) -> str:
     width = float(part.tree.leaves / (Fraction(part.tree.upper) - low))
 
     def leaf(inside: str) -> str:
-        return f"LEAST(CAST(FLOOR(({inside} - {double(float(low))}) * {double(width)}) AS BIGINT), {last})"
+        place = whole_number(f"FLOOR(({inside} - {double(float(low))}) * {double(width)})")
+        return f"LEAST({place}, {last})"
 
     return _clamped(value, measure, leaf, 0, last)
 

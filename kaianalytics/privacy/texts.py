@@ -62,9 +62,14 @@ def limited(value: str, low: int, high: int) -> str:
     return f"CAST(GREATEST(LEAST({value}, {high}), {low}) AS BIGINT)"
 
 
+def whole_number(value: str) -> str:
+    """A double as the nearest whole number; missing where it is too large for one, which its writer excludes."""
+    return f"TRY_CAST({value} AS BIGINT)"
+
+
 def shrunk(value: str, most: int, size: str) -> str:
     """The whole part of the value times most/size, where that quotient is below one."""
-    return f"CAST(TRUNC(CAST({value} AS DOUBLE) * ({double(most * SAFETY)} / {size})) AS BIGINT)"
+    return whole_number(f"TRUNC(CAST({value} AS DOUBLE) * ({double(most * SAFETY)} / {size}))")
 
 
 def hashed(columns: Sequence[str]) -> str:

@@ -7,11 +7,12 @@ read by DuckDB's parser and lowered by the engine's own rules.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, assume, event, given, settings
 from support.bounding_world import World, asked_bounds, compiled, exact_of, questions, worlds
 from support.privacy_kit import counted, expected
 
@@ -38,3 +39,17 @@ def test_the_engine_s_answer_is_the_reference_s(
     exact = exact_of(engine, plan)
     rows = counted(plan, bounding, world.rows(plan.query.source.relations))
     assert list(exact.vectors) == expected(plan, bounding, rows, exact.cells)
+
+
+@RELAXED
+@given(worlds(), questions(), asked_bounds)
+def test_which_units_are_looked_at_changes_nothing(
+    engine: duckdb.DuckDBPyConnection, world: World, question: str, asked: dict[str, Any] | None
+) -> None:
+    """Units that may be over their bound are found first; to look at all of them gives the same figures."""
+    plan, _ = compiled(world, question, asked)
+    all_units = "JOIN (SELECT u FROM r) AS heavy USING"
+    looked = tuple(replace(s, sql=s.sql.replace("JOIN heavy USING", all_units)) for s in plan.statements)
+    assume(looked != plan.statements)
+    world.load(engine)
+    assert exact_of(engine, replace(plan, statements=looked)) == exact_of(engine, plan)
