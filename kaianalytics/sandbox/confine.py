@@ -96,6 +96,7 @@ def _run_with_a_view(
     try:
         child = namespaces.fork()
     except OSError:
+        _close(frozenset({reading, writing}))
         return
     if child == 0:
         os.close(reading)

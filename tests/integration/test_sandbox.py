@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -86,6 +87,22 @@ def test_a_trial_goes_through_where_what_stops_it_is_taken_away(without: set[Lay
 def test_without_namespaces_the_machine_still_confines() -> None:
     found = probe.try_out(EVERY_LAYER - {Layer.NAMESPACES})
     assert found.confined and "namespaces" not in found.layers
+
+
+@linux_only
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="there is no unshare (util-linux)")
+@pytest.mark.parametrize(
+    "machine",
+    ["echo 0 > /proc/sys/user/max_user_namespaces", "mount -t tmpfs tmpfs /proc/bus"],
+    ids=["user namespaces are switched off", "a container shows a part of /proc"],
+)
+def test_a_machine_that_gives_no_namespaces_confines_without_and_says_so(machine: str) -> None:
+    program = "from kaianalytics.sandbox import probe; f = probe.try_out(); print(f.confined, 'namespaces' in f.layers)"
+    inside = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f'{machine} && exec "$@"', "sh"]
+    ran = subprocess.run([*inside, sys.executable, "-I", "-c", program], capture_output=True, text=True, check=False)
+    if "unshare failed" in ran.stderr:
+        pytest.skip("this machine gives no namespaces at all")
+    assert ran.stdout == "True False\n", ran.stderr
 
 
 def test_no_findings_are_no_confinement() -> None:
