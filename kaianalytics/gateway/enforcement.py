@@ -32,18 +32,21 @@ A refusal or a fault at any step is recorded with its code before it is answered
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from threading import Event
 from typing import Any
 
-from kaianalytics.errors import KaiError, Refused
+from kaianalytics.errors import KaiError, QueryFailed, Refused, WorkerFault
 from kaianalytics.gateway import budgeting
 from kaianalytics.gateway.allowed import STATISTICS_FUNCTIONS
+from kaianalytics.gateway.answer import Row
 from kaianalytics.gateway.answering import release_payload, statistics_plan
 from kaianalytics.gateway.context import Context
 from kaianalytics.gateway.drawing import Drawn, profile_of, profile_text
+from kaianalytics.gateway.failures import of_statistics
 from kaianalytics.gateway.guard import Admitted, Guard
 from kaianalytics.gateway.locks import KeyedLocks
 from kaianalytics.gateway.lookups import lookups
@@ -65,6 +68,8 @@ from kaianalytics.records.transaction import Transaction
 from kaianalytics.review.passport import digest
 
 DEADLINE_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,7 @@ class Enforcement:
                     return self._answer(session, question, found.payload, charged=False)
                 drawn = found.drawn
                 if drawn is None:
-                    drawn = question.draw(lambda sql: worker.fetch(sql, DEADLINE_SECONDS, gone=gone))  # 6, 7
+                    drawn = question.draw(lambda sql: _read(worker, sql, gone))  # 6, 7
                 payload = release_payload(question, found.charge_id, drawn, self._context.keys)
                 self._record_release(session, question, found, drawn, payload)  # 8
             return self._answer(session, question, payload, charged=found.drawn is None)  # 9
@@ -299,3 +304,15 @@ class Enforcement:
     def _note_use(tx: Transaction, session: Session, charge_id: int, how: UseWord) -> None:
         if session.run:
             runs.note_use(tx, session.run, charge_id, how)
+
+
+def _read(worker: SessionWorker, sql: str, gone: Event | None) -> list[Row]:
+    """The exact rows of one bounded aggregate, which go no further than the noise; one code for every failure."""
+    try:
+        return worker.fetch(sql, DEADLINE_SECONDS, gone=gone)
+    except (QueryFailed, WorkerFault) as error:
+        told = of_statistics(error)
+        if told is error:
+            raise
+        log.warning("a statistic failed with %s", error.code)
+        raise told from None

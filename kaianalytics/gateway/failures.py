@@ -13,6 +13,8 @@ from typing import Any
 
 from kaianalytics.errors import KaiError, QueryFailed, WorkerFault
 
+# What ends a statistic's read and says nothing of the rows it read.
+SAYS_NOTHING = frozenset({"BUSY", "CANCELLED", "SESSION_CLOSED", "TOO_MANY_WORKERS", "WORKER_START"})
 RULE = "errors never carry data (DESIGN law 5): the engine's own message stays in the worker"
 
 
@@ -113,3 +115,18 @@ def result_too_large(rows_max: int, bytes_max: int) -> Failure:
 def unexpected_statement() -> Failure:
     """The failure of a text that is not one SELECT, which no guard should have let through."""
     return Failure("NOT_A_SELECT", "A worker runs one SELECT statement at a time.", "send one SELECT")
+
+
+def of_statistics(error: KaiError) -> KaiError:
+    """The failure of a statistic's read as an analyst is told it: one code for whatever the rows may have decided.
+
+    Whether it was memory, time, size or a value would be a fact about the rows, for which nothing was charged.
+    """
+    if error.code in SAYS_NOTHING:
+        return error
+    return WorkerFault(
+        "STATISTIC_FAILED",
+        "The statistic could not be computed within what a session may use.",
+        rule="of statistics, a failure tells nothing of the rows; the charge stands, and pays for one more try (law 4)",
+        hint="ask for fewer groups, columns or joins at once; the custodian's log names the kind of error",
+    )

@@ -22,6 +22,8 @@ from kaianalytics.privacy.syntax import same_name
 Pair = tuple[ColumnOf, ColumnOf]
 
 MAX_COPIES = 100  # rows that an analyst's own tables may make of one
+MAX_ROWS = 10_000_000  # joined rows of one unit, by what the contracts say: beyond, one unit alone passes the deadline
+_ASSUMED = 1_000  # rows of one unit where a contract bounds its groups alone
 
 
 @dataclass(frozen=True)
@@ -82,13 +84,25 @@ def ordered(graph: Graph) -> tuple[Source, Mapping[int, int]]:
 
 
 def _demand_few_copies(source: Source) -> None:
-    """Refuses own tables that make so many rows of one that the time of an answer would tell whether that one is there.
+    """Refuses joins that make so many rows of one that the time of an answer would tell whether that one is there.
 
     A hundred rows are nothing beside a table; a thousand times a thousand, and once more, pass any deadline.
     """
     copies = prod(_copies(relation, join) for relation, join in zip(source.relations[1:], source.joins, strict=True))
     if copies > MAX_COPIES:
         raise unsupported("JOIN_MULTIPLIES", copies=f"{copies:,}", limit=f"{MAX_COPIES:,}")
+    rows = copies * prod(_rows_of_one_unit(source))
+    if len(source.relations) > 1 and rows > MAX_ROWS:
+        raise unsupported("JOIN_OF_UNITS", rows=f"{rows:,}", limit=f"{MAX_ROWS:,}")
+
+
+def _rows_of_one_unit(source: Source) -> Iterator[int]:
+    """How many rows of one unit each view has, but those of which a row before meets at most one."""
+    unique = (False, *(join.unique for join in source.joins))
+    for relation, once in zip(source.relations, unique, strict=True):
+        contribution = relation.view.contribution
+        if contribution is not None and not once:
+            yield contribution.rows or _ASSUMED
 
 
 def _copies(relation: Relation, join: Join) -> int:

@@ -14,6 +14,11 @@ from kaianalytics.privacy.reasons import READING, Reason
 REASONS: Mapping[str, Reason] = {
     **READING,
     # what one row may cost the engine
+    "JOIN_OF_UNITS": Reason(
+        "By the contracts' limits, one unit alone could have {rows} joined rows.",
+        "what one unit adds is computed within the deadline, whoever it is: at most {limit} joined rows",
+        "join fewer views, along a declared primary key, or have the contracts bound the rows of a unit",
+    ),
     "JOIN_MULTIPLIES": Reason(
         "The tables of your own would make {copies} rows of one.",
         "tables of one's own make at most {limit} rows of one, for else how long an answer takes would tell of one row",

@@ -24,6 +24,7 @@ from kaianalytics.gateway.question import lowered
 from kaianalytics.privacy.assembling import assemble
 from kaianalytics.privacy.bounding import compile_query
 from kaianalytics.privacy.loss import PrivacyLoss
+from kaianalytics.privacy.lowering import lower
 from kaianalytics.privacy.plan import Exact, Plan
 from kaianalytics.privacy.pre_aggregates import pre_aggregate_sql
 from kaianalytics.privacy.prices import Price
@@ -158,6 +159,24 @@ def test_own_tables_make_no_clock_of_one_row() -> None:
         with pytest.raises(QueryUnsupported) as refused:
             planned(view, question(count), tables=own_tables(count, rows))
         assert refused.value.code == "JOIN_MULTIPLIES"
+
+
+def test_joined_views_make_no_clock_of_one_unit() -> None:
+    """Three views of a thousand rows each, joined on the unit, made 10⁹ rows of whoever had them all."""
+    named = ("a", "b", "c")
+    columns = {"who": StatisticsColumn("who", "string", identifier=True)}
+    views = {
+        name: StatisticsView(name, PrivacyUnit("who", "people"), ContributionBounds(rows=1000), columns)
+        for name in named
+    }
+
+    def asked(*names: str) -> None:
+        joins = " ".join(f"JOIN {name} USING (who)" for name in names[1:])
+        lower(parsed(f"SELECT count(*) FROM {names[0]} {joins}"), views)
+
+    asked("a", "b")
+    with pytest.raises(QueryUnsupported, match="JOIN_OF_UNITS"):
+        asked(*named)
 
 
 def test_no_row_grows_until_it_is_all_that_memory_holds() -> None:
