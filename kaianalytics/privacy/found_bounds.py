@@ -34,6 +34,7 @@ from kaianalytics.privacy.windows import windows_read
 _WINDOW = 3  # buckets that are looked at together: totals spread over many
 _DOUBT = 2  # deviations of its noise that a window must exceed to be taken for units
 _FIRST_DOUBT = 1.5  # and by how much more the first must, which is the greatest of many
+_FAR_DOUBT = 4  # deviations that a bucket far from the mode must exceed: there are dozens of them
 _FALL = 0.6  # of the next bucket's units, each √2 further: totals whose tail falls as their power −1.5
 _FEWEST = 0.3  # units that a bucket is expected to have, for it to be counted
 
@@ -155,9 +156,10 @@ def _likely(counts: Sequence[int], deviation: float, row: int) -> list[float]:
     """The counts as they are likely without the noise; `row` is the bucket of a single row of the largest value.
 
     Units' totals have one mode. Around it lies a run of windows whose sums noise alone would hardly give; what is seen
-    far from it is noise. From the run's last window on, counts are taken to fall as a power of the total, as far as the
-    noise can hide them: to cut the tail off would be to promise that nobody is there, and few units may hold most of
-    what is counted. Where no window is sure, there may be as many units as the noise hides, from a single row on.
+    far from it is noise, unless noise would give it in one question of hundreds. From the run's last window on, counts
+    are taken to fall as a power of the total, as far as the noise can hide them: to cut the tail off would be to
+    promise that nobody is there, and few units may hold most of what is counted. Where no window is sure, there may be
+    as many units as the noise hides, from a single row on.
     """
     if deviation <= 0:
         return list(map(float, counts))
@@ -175,7 +177,13 @@ def _likely(counts: Sequence[int], deviation: float, row: int) -> list[float]:
     hidden = max(0, sum(counts[last + _WINDOW : last + 2 * _WINDOW])) + doubt
     share = min(1.0, hidden / max(sum(tail[_WINDOW : 2 * _WINDOW]), 1.0))
     seen = [max(0.0, float(count)) for count in counts[first:last]]
-    return [0.0] * first + seen + tail[:_WINDOW] + [count * share for count in tail[_WINDOW:]]
+    far = [_apart(count, deviation) for count in counts]
+    beyond = [max(count * share, one) for count, one in zip(tail[_WINDOW:], far[last + _WINDOW :], strict=True)]
+    return far[:first] + seen + tail[:_WINDOW] + beyond
+
+
+def _apart(count: int, deviation: float) -> float:
+    return float(count) if count > _FAR_DOUBT * deviation else 0.0
 
 
 def _falling(units: float, buckets: int) -> list[float]:

@@ -144,12 +144,14 @@ def test_where_nothing_is_seen_few_units_of_few_rows_are_supposed() -> None:
     assert plan.vectors[0].l2 * plan.vectors[0].step < 50  # and not the contract's 1000
 
 
-def test_phantoms_far_from_the_mode_are_no_units() -> None:
+def test_phantoms_far_from_the_mode_are_no_units_but_a_crowd_is() -> None:
     hump = {i: int(1000 * 0.6 ** abs(i - 5)) for i in range(12)}
-    query, profile = told(hump | {18: 60}, "SELECT count(*) FROM events", deviation=20.0)
-    _, without = told(hump, "SELECT count(*) FROM events", deviation=20.0)
-    bounds = [compile_query(query, None, PrivacyLoss.of("0.001"), found).vectors[0] for found in (profile, without)]
-    assert bounds[0].l2 == bounds[1].l2
+    bounds = []
+    for far in (0, 60, 200):
+        query, profile = told(hump | {18: far}, "SELECT count(*) FROM events", deviation=20.0)
+        vector = compile_query(query, None, PrivacyLoss.of("0.001"), profile).vectors[0]
+        bounds.append(vector.l2 * vector.step)
+    assert bounds[0] == bounds[1] < bounds[2]
 
 
 def test_a_tail_is_not_taken_to_end_where_noise_hides_it() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from page import Table
 from accuracy import shares
 from accuracy.bounds import Bound, Engine, best
 from accuracy.contributions import Contributions, contributions
-from accuracy.environments import environment
+from accuracy.environments import Environment, environment
 from accuracy.job import Answers, opened, run_job
 from accuracy.made_up import made_up
 from accuracy.ours import Ours
@@ -30,7 +30,11 @@ RETAIL_FILE = ROOT.parent / "shared" / "data" / "online_retail" / "online_retail
 CUSTOMERS = 20_000  # of the sample warehouse
 EPSILONS = ("1", "5")
 TIMES = 12
-_RUNNERS = {PEERS[0]: ("smartnoise", shares.smartnoise), PEERS[1]: ("opendp", shares.opendp)}
+Share = Callable[[Workload, str], Engine]
+_RUNNERS: Mapping[str, tuple[str, Share]] = {
+    PEERS[0]: ("smartnoise", shares.smartnoise),
+    PEERS[1]: ("opendp", shares.opendp),
+}
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,12 @@ class Asked:
 def accuracy(work: Path, epsilons: Sequence[str] = EPSILONS, times: int = TIMES, every: int = 1) -> list[Table]:
     """All tables of the page; `every` asks only each so-manieth question, as a trial."""
     asked = _asked(work, every)
+    places = {peer: environment(name) for peer, (name, _) in _RUNNERS.items()}
     with ThreadPoolExecutor(max_workers=2) as two:
         jobs = {
-            (epsilon, column(peer, knows)): two.submit(_peer, asked, peer, knows, epsilon, times)
+            (epsilon, column(peer, knows)): two.submit(
+                _peer, asked, places[peer], _RUNNERS[peer][1], knows, epsilon, times
+            )
             for epsilon in epsilons
             for peer in PEERS
             for knows in KNOWING
@@ -80,14 +87,12 @@ def _bounds(asked: Asked, engine: Engine, knows: str) -> list[Bound]:
     return [best(engine, made_up(question), dropping=False) for question in asked.workload.questions]
 
 
-def _peer(asked: Asked, peer: str, knows: str, epsilon: str, times: int) -> Answers | str:
-    """What the peer answered; or why it is absent."""
-    name, share = _RUNNERS[peer]
-    place = environment(name)
+def _peer(asked: Asked, place: Environment, share: Share, knows: str, epsilon: str, times: int) -> Answers | str:
+    """What a peer answered; or why it is absent."""
     if place.python is None:
         return place.absent
     bounds = _bounds(asked, share(asked.workload, epsilon), knows)
-    folder = asked.folder / f"{name}-{knows}-{epsilon}"
+    folder = asked.folder / f"{place.script.stem}-{knows}-{epsilon}"
     try:
         return run_job(place.python, place.script, folder, asked.workload, bounds, epsilon, times)
     except (RuntimeError, subprocess.TimeoutExpired) as failure:

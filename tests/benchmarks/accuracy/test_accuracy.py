@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
+import subprocess
 import sys
 from pathlib import Path
 
 import duckdb
 import numpy as np
 import pytest
+from children import ROOT
 from page import Table
 
 from accuracy.bounds import Bound, Engine, best, expected_error, opendp_bounds, our_bounds, smartnoise_bounds
 from accuracy.contributions import Contributions, contributions
 from accuracy.environments import environment
-from accuracy.job import run_job
+from accuracy.job import opened, run_job
 from accuracy.made_up import made_up
+from accuracy.ours import Ours
 from accuracy.report import COLUMNS, KNOWING, OURS, PAIRS, PEERS, Round, column, tables
 from accuracy.scoring import Score, over_answers, over_questions, scored
 from accuracy.workload import CONTACTS, ORDERS, RETAIL, SAMPLE, Question, Workload
+from kaianalytics.privacy.loss import PrivacyLoss
 
 BY_CATEGORY = Question(ORDERS, "rows", by=("category",))
 SPENT = Question(ORDERS, "sum", "quantity")
@@ -208,6 +212,28 @@ def test_a_runner_is_told_the_question_its_bound_and_the_total(tmp_path: Path) -
     answers = run_job(Path(sys.executable), script, tmp_path / "job", asked, [Bound("each", 7)], "5", 2)
     assert answers.draws == ([[5.0, 1e-6, 7, 1]] * 2,)
     assert answers.settings == asked.questions[0].sql
+
+
+# --- ours
+
+
+def test_our_engine_is_as_exact_as_its_bounds_are_expected_to_be(tmp_path: Path) -> None:
+    generate = [str(ROOT / "pipelines" / "sample_warehouse.py"), "--customers", "2000", "--out", str(tmp_path)]
+    subprocess.run([sys.executable, *generate], check=True, stdout=subprocess.DEVNULL)
+    workload, sources = Workload((BY_CATEGORY, SPENT, MEAN, BUYERS)), {"orders": tmp_path / "orders.parquet"}
+    noise, loss = 1 / math.sqrt(2 * 5), PrivacyLoss.of(5)
+    expecting, engine = Engine(our_bounds, noise, noise * math.sqrt(2), centred=True), Ours(workload, sources)
+    with opened(workload, sources, tmp_path) as connection:
+        given = [contributions(connection, question) for question in workload.questions]
+    told = [best(expecting, each) for each in given]
+    for each, bound, *draws in zip(
+        given, told, engine.told(told, loss, 4).draws, engine.private(loss, 4).draws, strict=True
+    ):
+        errors = [scored(each.question, each.truth, {"ours": column}).rmse("ours") for column in draws]
+        expected = expected_error(expecting, each, bound)
+        assert expected / 5 < errors[0] < 4 * expected
+        assert errors[1] < 8 * expected  # two customers hold most of it, and noise hides them
+    assert all(np.isfinite(draws).all() for draws in engine.profiled(loss, 2).draws)  # a profile of another shop's
 
 
 # --- the page

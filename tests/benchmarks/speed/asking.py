@@ -15,7 +15,7 @@ from measured import Series, in_turns
 from kaianalytics.gateway.guard import Guard
 from kaianalytics.privacy.answer import answer
 from kaianalytics.privacy.assembling import assemble
-from kaianalytics.privacy.bounding import compile_query
+from kaianalytics.privacy.bounding import BoundsAsked, compile_query
 from kaianalytics.privacy.loss import PrivacyLoss
 from kaianalytics.privacy.lowering import lower
 from kaianalytics.privacy.measurement import Measurement, plan_noise
@@ -37,10 +37,10 @@ class Engine:
     loss: PrivacyLoss
     guard: Guard
 
-    def planned(self, sql: str) -> tuple[Plan, Measurement]:
-        """The question bounded, and its loss proved."""
+    def planned(self, sql: str, asked: Mapping[str, int] | None = None) -> tuple[Plan, Measurement]:
+        """The question bounded, as asked if it is, and its loss proved."""
         query = lower(self.guard.admit(sql, tuple(self.views)).tree, self.views)
-        plan = compile_query(query, None, self.loss, query.source.view.profile)
+        plan = compile_query(query, BoundsAsked.of(asked), self.loss, query.source.view.profile)
         return plan, plan_noise(plan, self.loss, delta=QUESTION_DELTA)
 
     def read(self, plan: Plan) -> list[Rows]:
@@ -78,9 +78,11 @@ class Whole:
         return self.seconds - self.sql
 
 
-def compared(engine: Engine, sql: str, plain: duckdb.DuckDBPyConnection, exact: str) -> Compared:
-    """Both in turns, the first turn not counted."""
-    plan, measurement = engine.planned(sql)
+def compared(
+    engine: Engine, sql: str, plain: duckdb.DuckDBPyConnection, exact: str, asked: Mapping[str, int] | None = None
+) -> Compared:
+    """Both in turns, the first turn not counted; `asked` are bounds as an analyst asks for them."""
+    plan, measurement = engine.planned(sql, asked)
     read = {"ours": lambda _: engine.read(plan), "exact": lambda _: plain.execute(exact).fetchall()}
     taken = in_turns(TURNS + 1, read)
     ours, plainly = (Series(taken[name].seconds[1:]).median for name in ("ours", "exact"))
@@ -111,7 +113,7 @@ def _form(plan: Plan) -> str:
     form, sql = plan.form, plan.statements[0].sql
     limits = [f"{word} {bound}" for word, bound in (("groups", form.groups), ("rows", form.rows)) if bound is not None]
     how = " (pre-aggregate)" if "kai_pre_" in sql else " (per unit)" if "heavy" in sql else ""
-    return " ".join([form.kind, *(limits if form.kind != "rows" else [str(form.rows)])]) + how
+    return " ".join(limits if form.kind in ("rows", "groups") else [form.kind, *limits]) + how
 
 
 def _error(plan: Plan, measurement: Measurement, bounded: Noisy, exact: Rows) -> float:

@@ -8,8 +8,6 @@ from speed.contracts import column, key, product
 
 EVENTS, CUSTOMERS, PAGES = 20_000_000, 1_000_000, 100_000
 TOPICS = ("books", "fashion", "finance", "food", "health", "music", "sports", "travel")
-_BOUNDS = ContributionBounds(groups=len(TOPICS), rows_per_group=5)
-
 BY_TOPIC = "SELECT topic, COUNT(*) AS n, SUM(points) AS points FROM {} GROUP BY topic"
 BY_PAGE = "SELECT page, COUNT(*) AS n FROM views GROUP BY page"
 
@@ -23,20 +21,18 @@ def sources() -> dict[str, str]:
     )
     page = f"'page-' || (hash(i, 3) % {PAGES}) AS page"
     views = f"(SELECT hash(i) % {CUSTOMERS} AS who, {page} FROM range({50 * PAGES}) AS t(i))"
-    return {"events": events, "declared": events, "views": views}
+    return {"events": events, "grouped": events, "views": views}
 
 
 def contracts() -> dict[str, DataContract]:
-    """Events as they are, the same with a pre-aggregate, and views of pages whose names are not declared."""
-    columns = [
-        key("who", "customer"),
-        column("topic", "string", enum=TOPICS),
-        column("points", "integer", range=("0", "100")),
-    ]
-    by_topic = PreAggregateRule("points_by_topic", ("topic",), ("points",))
+    """Events bounded in all, the same by groups and with a pre-aggregate, and views of pages that are not declared."""
+    topic, points = column("topic", "string", enum=TOPICS), column("points", "integer", range=("0", "100"))
+    columns = [key("who", "customer"), topic, points]
+    by_topic = (PreAggregateRule("points_by_topic", ("topic",), ("points",)),)
+    groups = ContributionBounds(groups=len(TOPICS), rows_per_group=5)
     listed = (
-        product("events", "who", columns, _BOUNDS),
-        product("declared", "who", columns, _BOUNDS, pre_aggregates=(by_topic,)),
+        product("events", "who", columns, ContributionBounds(rows=40)),
+        product("grouped", "who", columns, groups, pre_aggregates=by_topic),
         product("views", "who", [key("who", "customer"), column("page", "string")], ContributionBounds(rows=8)),
     )
     return {each.product: each for each in listed}
