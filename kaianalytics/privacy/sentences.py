@@ -61,8 +61,10 @@ def _amount(query: StatisticsQuery, bounding: Bounding, part: Part) -> list[str]
     if form.kind == "norm" and part.weigher is not None:
         return [f"scaled down with the rows of each {unit}"]
     if form.kind == "norm":
-        bound, over = plain(amount(bounding, part)), "" if bounding.cells == 1 else ", in length over the groups"
-        what = {"sum": "", "units": " groups"}.get(part.kind, " rows")
+        bound, over = plain(amount(bounding, part)), "" if bounding.cells == 1 else " as a vector over the groups"
+        what = {"sum": "", "units": " group" if bound == "1" else " groups"}.get(
+            part.kind, " row" if bound == "1" else " rows"
+        )
         return [f"each {unit} adds at most {bound}{what}{over}; who would add more is scaled down"]
     if form.kind == "groups" and part.kind != "units":
         count = "1 row" if form.rows == 1 else f"{form.rows:,} rows"

@@ -297,7 +297,7 @@ def test_the_bounding_is_said_in_sentences() -> None:
     assert grouped.vectors[0].sentence == "n: each who adds at most what 3 rows can to each group."
     scaled = plan_of(view(ROWS), BY_PLACE, {"norm": "2.5"})
     assert scaled.vectors[0].sentence == (
-        "n: each who adds at most 2.5 rows, in length over the groups; who would add more is scaled down."
+        "n: each who adds at most 2.5 rows as a vector over the groups; who would add more is scaled down."
     )
 
 
