@@ -23,11 +23,12 @@ from kaianalytics.gateway.context import Context
 from kaianalytics.gateway.custodian import CurrentRoles
 from kaianalytics.gateway.enforcement import Enforcement
 from kaianalytics.gateway.guard import Guard
+from kaianalytics.gateway.isolation import Isolation
 from kaianalytics.gateway.pool import SessionWorker, WorkerPool
 from kaianalytics.gateway.process import StoreSpec
 from kaianalytics.gateway.serving import CurrentServing
 from kaianalytics.gateway.tokens import Session, utc_now
-from kaianalytics.protocol import StatisticsRequest
+from kaianalytics.protocol import GUARD_RAILS_ONLY, StatisticsRequest
 from kaianalytics.records.audit import AuditEvent, Link
 from kaianalytics.records.database import Records
 from kaianalytics.records.head import HeadFile
@@ -154,7 +155,8 @@ def enforcement(home: Home, step: str = "") -> Iterator[Enforcement]:
     url = URL.create("sqlite", database=str(home.records))
     head = DyingHead(home.head, keys)
     records = MortalRecords(url, head, WriteLock(home.head.with_suffix(".lock")), keys)
-    context = Context(home, keys, records, CurrentServing(home.stores), CurrentRoles(home), utc_now)
+    isolation = Isolation(GUARD_RAILS_ONLY, os.getuid())
+    context = Context(home, keys, records, CurrentServing(home.stores), CurrentRoles(home), utc_now, isolation)
     guard, pool = Guard(), MortalPool()
     try:
         yield MortalEnforcement(context, guard, pool)
