@@ -12,7 +12,7 @@ A check of a release
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -25,7 +25,7 @@ from kaianalytics.gateway.guard import Guard
 from kaianalytics.gateway.lookups import lookups
 from kaianalytics.gateway.question import Question, lowered
 from kaianalytics.privacy.bounding import compile_query
-from kaianalytics.privacy.certificate import SIGNATURE, Asked, certificate_of, check, signed_text
+from kaianalytics.privacy.certificate import SIGNATURE, Asked, Finding, certificate_of, check, signed_text
 from kaianalytics.privacy.found_bounds import profile_plan
 from kaianalytics.privacy.loss import PrivacyLoss
 from kaianalytics.privacy.measurement import Measurement
@@ -93,7 +93,7 @@ def findings(release: Mapping[str, Any], guard: Guard, signed: Callable[[bytes, 
     finding = certificate.get(FINDING)
     if isinstance(finding, Mapping):
         derived += check({**certificate, **finding}, lambda asked: relowered(asked, guard, finding=True))
-    return [*found, *map(str, derived), *_told_otherwise(release, certificate)]
+    return [*found, *map(str, derived), *_told_otherwise(release, certificate), *_made_by(certificate, derived)]
 
 
 def relowered(asked: Asked, guard: Guard, *, finding: bool = False) -> Plan:
@@ -124,6 +124,14 @@ def _told_otherwise(release: Mapping[str, Any], certificate: Mapping[str, Any]) 
     for name, value in shown.items():
         if value != meant[name]:
             yield f"The release's {name} is not the one that is certified (step 3)."
+
+
+def _made_by(certificate: Mapping[str, Any], derived: Sequence[Finding]) -> Iterator[str]:
+    """A word on versions, where the derivation differs and another version may be why."""
+    stated, here = certificate.get("versions"), _versions()
+    if derived and isinstance(stated, Mapping) and stated != here:
+        told = ", ".join(f"{name} {of}" for name, of in sorted(stated.items()))
+        yield f"It was made by {str(told)[:200]}, and checked by others: check it by those before it is disbelieved."
 
 
 def _loss_told(certificate: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,8 +22,7 @@ _HEAVY_ROWS = "r SEMI JOIN heavy USING (u)"
 
 def heavy(totals: Totals) -> str:
     """The units that may be over the bound, by `u` alone: looking at more of them changes nothing."""
-    over = " OR ".join(dict.fromkeys(_over(totals, part) for part in totals.parts if _decides(totals, part)))
-    found = f"SELECT u FROM r{grouped(totals.units)} HAVING {over}"
+    found = f"SELECT u FROM r{grouped(totals.units)} HAVING {_over(totals)}"
     return f"SELECT DISTINCT u FROM ({found}) AS h" if len(totals.units) > 1 else found
 
 
@@ -49,23 +48,32 @@ def cut_at_once(totals: Totals) -> str:
     return _over_units(totals, [_scaled(totals, i) if norm else f"v{i}" for i in range(len(values))], source)
 
 
-def _decides(totals: Totals, part: Part) -> bool:
-    return totals.bounding.form.kind != "norm" or part.weigher is None
-
-
-def _over(totals: Totals, part: Part) -> str:
+def _over(totals: Totals) -> str:
+    """True of each unit that is over its bound, and of few others."""
     form = totals.bounding.form
     if form.kind != "norm":
         # Within so many rows, a unit has no more of them in any cell, and no more cells.
         enough = [form.rows, form.groups] if totals.bounding.choosing else [form.rows]
         return f"COUNT(*) > {min(bound for bound in enough if bound is not None)}"
-    norm, count = totals.bounding.norms[part.measure], totals.count(part)
-    if part.kind == "units":
-        return f"{count} > {norm**2 // part.scale**2}"
+    own = [part for part in totals.parts if part.weigher is None]
+    every = [_rows_within(totals, part) for part in own if part.kind != "sum" and not totals.filter(part)]
+    # With so few rows, a unit is within the bound of any part that as many rows of the largest value keep.
+    tests = [_over_norm(totals, part) for part in own if not every or _rows_within(totals, part) < min(every)]
+    tests += [f"COUNT(*) > {min(every)}"] if every else []
+    return " OR ".join(dict.fromkeys(tests))
+
+
+def _rows_within(totals: Totals, part: Part) -> int:
+    """So many rows keep a unit's part within its norm, whatever they hold."""
+    norm = totals.bounding.norms[part.measure]
+    return norm**2 // part.scale**2 if part.kind == "units" else norm // part.most
+
+
+def _over_norm(totals: Totals, part: Part) -> str:
     if part.kind != "sum":
-        return f"{count} > {norm // part.scale}"
+        return f"{totals.count(part)} > {_rows_within(totals, part)}"
     size = times(part.scale, totals.rows.values[part.measure]) + (f" - {part.centre}" if part.centre else "")
-    return f"SUM(ABS({size})){totals.filter(part)} > {norm}"
+    return f"SUM(ABS({size})){totals.filter(part)} > {totals.bounding.norms[part.measure]}"
 
 
 # --- rows

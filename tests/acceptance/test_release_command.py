@@ -119,6 +119,14 @@ def test_what_does_not_hold_is_found_whoever_signed_it(gateway: Gateway, release
     assert not any("signature" in sentence for sentence in sentences)
 
 
+def test_a_derivation_that_differs_under_other_versions_says_so(gateway: Gateway, released: dict[str, Any]) -> None:
+    changed = json.loads(json.dumps(released))
+    changed["certificate"]["versions"]["kaianalytics"] = "0.0.1"
+    assert found(gateway, signed_again(gateway, changed)) == []  # what comes to the same holds, whoever made it
+    halved(changed)
+    assert any("made by" in sentence and "0.0.1" in sentence for sentence in found(gateway, changed))
+
+
 @pytest.mark.parametrize("content", [{}, {"certificate": []}, {"certificate": {"format": 1}}, {"certificate": "x"}])
 def test_what_is_no_release_is_found_out(gateway: Gateway, content: dict[str, Any]) -> None:
     assert found(gateway, content)
