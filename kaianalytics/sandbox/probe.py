@@ -103,6 +103,8 @@ def _given(user: tuple[int, int] | None, *folders: Path) -> Iterator[None]:
     finally:
         for folder in folders:
             os.chown(folder, os.getuid() if user else -1, -1)
+            for made in folder.iterdir():
+                os.chown(made, os.getuid() if user else -1, -1, follow_symlinks=False)
 
 
 def _ask(folder: Path, outside: Outside, layers: frozenset[Layer], user: tuple[int, int] | None) -> Findings:
