@@ -101,15 +101,10 @@ def _given(user: tuple[int, int] | None, *folders: Path) -> Iterator[None]:
             os.chown(folder, *(user or (-1, -1)))
         yield
     finally:
-        for folder in folders if user else ():
-            _take_back(folder)
-
-
-def _take_back(folder: Path) -> None:
-    os.chown(folder, os.getuid(), -1)
-    for place, inner, files in os.walk(folder):  # from above: what is ours can be looked into
-        for name in (*inner, *files):
-            os.chown(Path(place) / name, os.getuid(), -1, follow_symlinks=False)
+        for folder in folders:
+            os.chown(folder, os.getuid() if user else -1, -1)
+            for made in folder.iterdir():
+                os.chown(made, os.getuid() if user else -1, -1, follow_symlinks=False)
 
 
 def _ask(folder: Path, outside: Outside, layers: frozenset[Layer], user: tuple[int, int] | None) -> Findings:

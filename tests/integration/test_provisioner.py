@@ -19,10 +19,10 @@ import kaianalytics
 from kaianalytics.client import connection
 from kaianalytics.client.launch import launched_level
 from kaianalytics.client.transport import Door, GatewayClient
-from kaianalytics.errors import Fault, IdentityRefused, PolicyRefused, Refused, Unreachable
+from kaianalytics.errors import Fault, HomeFault, IdentityRefused, PolicyRefused, Refused, Unreachable
 from kaianalytics.lab import kernelspecs
+from kaianalytics.lab.provisioner import KaiProvisioner
 from kaianalytics.protocol import isolation_sentence
-from kaianalytics.sandbox import confine
 
 
 @dataclass
@@ -197,18 +197,15 @@ def test_a_purpose_that_is_not_open_is_the_error_that_the_start_fails_with(quiet
     assert quiet_lab.gateway.tokens == {}
 
 
-@pytest.mark.skipif(bool(confine.missing()), reason=confine.missing())
-def test_no_kernel_starts_where_its_programs_lie_around_the_home(
-    quiet_lab: Lab, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["KAI_IDENTITY", "KAI_SOCKET", "KAI_WORKSPACES"])
+def test_no_kernel_is_confined_where_its_programs_lie_around_the_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    identity = Path(kaianalytics.__file__).parent / "an-identity-for-a-test"
-    identity.write_text(IDENTITY)
-    monkeypatch.setenv("KAI_IDENTITY", str(identity))
-    try:
-        with quiet_lab.gateway.serving(), pytest.raises(Fault, match="HOME_IN_SIGHT"):
-            manager_for(quiet_lab.share, "kai-ad-targeting").start_kernel()
-    finally:
-        identity.unlink()
+    provisioner = KaiProvisioner()
+    assert provisioner.confinement(tmp_path, tmp_path, None).write == (str(tmp_path),)
+    monkeypatch.setenv(name, str(Path(kaianalytics.__file__).parent / "of-the-home"))
+    with pytest.raises(HomeFault, match="HOME_IN_SIGHT"):
+        provisioner.confinement(tmp_path, tmp_path, None)
 
 
 def test_no_kernel_starts_without_its_gateway(quiet_lab: Lab) -> None:
