@@ -28,8 +28,8 @@ def serve(
 ) -> None:
     """Serve the home (KAI_HOME, else .kai) until Ctrl-C or SIGTERM."""
     # seconds to import; `wait` and `status` need none of it
-    from kaianalytics.gateway.server import SOCKET_MODE, SOCKET_MODE_OF_GROUP
-    from kaianalytics.gateway.server import serve as serve_home
+    from kaianalytics.gateway.door.server import SOCKET_MODE, SOCKET_MODE_OF_GROUP
+    from kaianalytics.gateway.door.server import serve as serve_home
 
     home = open_home()
     os.umask(0o077)

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from kaianalytics.cli.terminal import console, for_people, open_home, spelt_out, table
 from kaianalytics.custody.keys import Keys
 from kaianalytics.errors import Refused
-from kaianalytics.gateway.certifying import findings
-from kaianalytics.gateway.guard import Guard
+from kaianalytics.gateway.guard.admission import Guard
+from kaianalytics.gateway.statistics.certifying import findings
 from kaianalytics.privacy.loss import PrivacyLoss
 from kaianalytics.records import releases
 from kaianalytics.records.database import Records

@@ -15,12 +15,12 @@ from typing import Any
 
 from kaianalytics.errors import Refused, ReviewRefused
 from kaianalytics.gateway.context import Context
-from kaianalytics.gateway.identity import Doorkeeper
+from kaianalytics.gateway.door.identity import Doorkeeper
 from kaianalytics.gateway.tokens import Identity
 from kaianalytics.policy.decision import Deny, Request, decide
 from kaianalytics.policy.views import slice_digest
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.privacy.measurement import MAX_SHARE
+from kaianalytics.privacy.measuring.measurement import MAX_SHARE
 from kaianalytics.records import caps, reviews
 from kaianalytics.records.reviews import Submission
 from kaianalytics.records.transaction import Reading, Transaction

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from kaianalytics.gateway.budgeting import budget
 from kaianalytics.gateway.context import Context
 from kaianalytics.gateway.serving import ACCESS_LEVELS, Serving
+from kaianalytics.gateway.statistics.budgeting import budget
 from kaianalytics.gateway.tokens import Session
 from kaianalytics.policy.contract import Access
 from kaianalytics.policy.views import ColumnPlan, TablePlan

@@ -15,15 +15,15 @@ from kaianalytics.errors import ContractFaults, Fault
 from kaianalytics.gateway.approvals import Approvals
 from kaianalytics.gateway.catalogue import Catalogue
 from kaianalytics.gateway.context import Context
+from kaianalytics.gateway.door.identity import Doorkeeper
 from kaianalytics.gateway.enforcement import Enforcement
-from kaianalytics.gateway.guard import Guard
-from kaianalytics.gateway.identity import Doorkeeper
+from kaianalytics.gateway.guard.admission import Guard
 from kaianalytics.gateway.isolation import Isolation
-from kaianalytics.gateway.pool import WorkerPool
 from kaianalytics.gateway.reviewing import Reviewing
 from kaianalytics.gateway.runs import Runs
 from kaianalytics.gateway.serving import CurrentServing
 from kaianalytics.gateway.tokens import Tokens, utc_now
+from kaianalytics.gateway.workers.pool import WorkerPool
 from kaianalytics.gateway.workspaces import Workspaces
 from kaianalytics.policy.roles import Roles
 from kaianalytics.publishing.publish import withdraw_unrecorded

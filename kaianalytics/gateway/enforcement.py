@@ -40,22 +40,22 @@ from threading import Event
 from typing import Any
 
 from kaianalytics.errors import KaiError, QueryFailed, Refused, WorkerFault
-from kaianalytics.gateway import budgeting
-from kaianalytics.gateway.allowed import STATISTICS_FUNCTIONS
-from kaianalytics.gateway.answer import Row
-from kaianalytics.gateway.answering import release_payload, statistics_plan
 from kaianalytics.gateway.context import Context
-from kaianalytics.gateway.drawing import Drawn, profile_of, profile_text
-from kaianalytics.gateway.failures import of_statistics
-from kaianalytics.gateway.guard import Admitted, Guard
+from kaianalytics.gateway.guard.admission import Admitted, Guard
+from kaianalytics.gateway.guard.allowed import STATISTICS_FUNCTIONS
+from kaianalytics.gateway.guard.spelling import naming_unknown_columns
 from kaianalytics.gateway.locks import KeyedLocks
-from kaianalytics.gateway.lookups import lookups
-from kaianalytics.gateway.pool import SessionWorker, WorkerPool
-from kaianalytics.gateway.process import StoreSpec
-from kaianalytics.gateway.question import Ground, Question, prepare
 from kaianalytics.gateway.serving import Serving
-from kaianalytics.gateway.spelling import naming_unknown_columns
+from kaianalytics.gateway.statistics import budgeting
+from kaianalytics.gateway.statistics.answering import release_payload, statistics_plan
+from kaianalytics.gateway.statistics.drawing import Drawn, profile_of, profile_text
+from kaianalytics.gateway.statistics.lookups import lookups
+from kaianalytics.gateway.statistics.question import Ground, Question, prepare
 from kaianalytics.gateway.tokens import Session
+from kaianalytics.gateway.workers.answer import Row
+from kaianalytics.gateway.workers.failures import of_statistics
+from kaianalytics.gateway.workers.pool import SessionWorker, WorkerPool
+from kaianalytics.gateway.workers.process import StoreSpec
 from kaianalytics.policy.contract import Access
 from kaianalytics.policy.decision import Deny, Permit, Request, decide
 from kaianalytics.privacy.loss import PrivacyLoss

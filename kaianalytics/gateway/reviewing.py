@@ -10,7 +10,7 @@ from typing import Any
 
 from kaianalytics.errors import PolicyRefused
 from kaianalytics.gateway.context import Context
-from kaianalytics.gateway.identity import Doorkeeper
+from kaianalytics.gateway.door.identity import Doorkeeper
 from kaianalytics.gateway.tokens import Identity
 from kaianalytics.records import reviews
 from kaianalytics.records.reviews import Submission

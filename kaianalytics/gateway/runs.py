@@ -14,7 +14,7 @@ from typing import Any
 
 from kaianalytics.errors import KaiError, ReviewRefused
 from kaianalytics.gateway.context import Context
-from kaianalytics.gateway.identity import Doorkeeper
+from kaianalytics.gateway.door.identity import Doorkeeper
 from kaianalytics.gateway.isolation import Statement
 from kaianalytics.gateway.serving import Serving
 from kaianalytics.gateway.tokens import Identity, Session, new_token_id

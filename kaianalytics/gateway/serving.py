@@ -18,8 +18,8 @@ from kaianalytics.errors import BuildFault, Refused
 from kaianalytics.policy.contract import Access, Contracts
 from kaianalytics.policy.secure_views import ViewSql, views_sql
 from kaianalytics.policy.views import StorePlan, store_plan
+from kaianalytics.privacy.bounding.windows import start_of
 from kaianalytics.privacy.unit import StatisticsView, WindowSpan
-from kaianalytics.privacy.windows import start_of
 from kaianalytics.warehouse import published
 from kaianalytics.warehouse.published import PublishedBuild
 

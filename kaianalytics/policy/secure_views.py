@@ -18,7 +18,7 @@ from sqlglot import exp
 
 from kaianalytics.policy.statistics import KAI_UNIT
 from kaianalytics.policy.views import StorePlan, TablePlan
-from kaianalytics.privacy.pre_aggregates import ROWS, sum_column
+from kaianalytics.privacy.bounding.pre_aggregates import ROWS, sum_column
 from kaianalytics.privacy.unit import PreAggregate
 
 STORE = "store"  # the name under which a worker attaches its one file

@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from kaianalytics.policy.contract import Column, ColumnRule, DataContract, PreAggregateRule, WindowRule
 from kaianalytics.policy.rules import day_of, keys_after, type_after
+from kaianalytics.privacy.bounding.windows import start_of
 from kaianalytics.privacy.unit import (
     KeyDomain,
     PreAggregate,
@@ -22,7 +23,6 @@ from kaianalytics.privacy.unit import (
     ValueBounds,
     Windows,
 )
-from kaianalytics.privacy.windows import start_of
 
 KAI_UNIT, KAI_RANK, KAI_WINDOW = "kai_unit", "kai_rank", "kai_window"  # hidden columns of a statistics store
 PRE_AGGREGATE = "kai_pre_"  # how the tables of pre-aggregates begin

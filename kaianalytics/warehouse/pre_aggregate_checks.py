@@ -14,8 +14,8 @@ from collections.abc import Iterator
 import duckdb
 
 from kaianalytics.policy.statistics import KAI_UNIT
-from kaianalytics.privacy.pre_aggregates import ROWS, sum_column
-from kaianalytics.privacy.texts import listed, literal, quoted
+from kaianalytics.privacy.bounding.pre_aggregates import ROWS, sum_column
+from kaianalytics.privacy.bounding.texts import listed, literal, quoted
 from kaianalytics.privacy.unit import PreAggregate, StatisticsColumn, StatisticsView, ValueBounds
 from kaianalytics.warehouse.numbering_checks import BUILT
 

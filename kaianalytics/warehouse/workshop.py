@@ -24,7 +24,7 @@ from kaianalytics.policy.contract import DataContract
 from kaianalytics.policy.purpose import Population, Purposes
 from kaianalytics.policy.rules import MASK, keys_after
 from kaianalytics.policy.views import ColumnPlan, StorePlan, TablePlan
-from kaianalytics.privacy.pre_aggregates import pre_aggregate_sql
+from kaianalytics.privacy.bounding.pre_aggregates import pre_aggregate_sql
 from kaianalytics.warehouse.expressions import cast, is_given, is_null, named, table, text
 from kaianalytics.warehouse.numbering import count_units, numbered_table, stored_rows
 from kaianalytics.warehouse.pseudonyms import NAME, RAW, Pseudonymiser, demand_distinct, write_pseudonyms

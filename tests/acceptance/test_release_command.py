@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from support.real_world import Gateway
 
-from kaianalytics.gateway.certifying import SIGNED, findings
-from kaianalytics.gateway.guard import Guard
-from kaianalytics.privacy.certificate import release_digest, signed_text
+from kaianalytics.gateway.guard.admission import Guard
+from kaianalytics.gateway.statistics.certifying import SIGNED, findings
+from kaianalytics.privacy.measuring.certificate import release_digest, signed_text
 from kaianalytics.protocol import API
 
 SQL = "SELECT device, COUNT(*) AS n, AVG(seconds) AS s FROM sessions WHERE pages > 2 GROUP BY device ORDER BY n DESC"

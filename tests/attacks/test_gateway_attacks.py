@@ -29,13 +29,13 @@ import uvicorn
 from support.real_world import Asker, Gateway, World, notebook, refusal, replace_file, soon
 
 from kaianalytics.errors import BuildFault, KaiError, QueryUnsupported, ReviewRefused
-from kaianalytics.gateway.guard import Guard, without_comments
-from kaianalytics.gateway.peer import PeerProtocol
-from kaianalytics.gateway.pool import WorkerPool
-from kaianalytics.gateway.process import StoreSpec
-from kaianalytics.gateway.question import Ground, Question, prepare
+from kaianalytics.gateway.door.peer import PeerProtocol
+from kaianalytics.gateway.guard.admission import Guard, without_comments
 from kaianalytics.gateway.serving import CurrentServing
+from kaianalytics.gateway.statistics.question import Ground, Question, prepare
 from kaianalytics.gateway.tokens import Session, Tokens, new_token_id, utc_now
+from kaianalytics.gateway.workers.pool import WorkerPool
+from kaianalytics.gateway.workers.process import StoreSpec
 from kaianalytics.policy.purpose import Purpose, Purposes
 from kaianalytics.policy.reading import canonical_digest
 from kaianalytics.protocol import API, StatisticsRequest

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kaianalytics.attack.corpus import hostile_statements, ordinary_selects
 from kaianalytics.errors import GuardRefused
-from kaianalytics.gateway.allowed import FUNCTIONS
-from kaianalytics.gateway.guard import Guard
+from kaianalytics.gateway.guard.admission import Guard
+from kaianalytics.gateway.guard.allowed import FUNCTIONS
 
-HERE = Path(__file__).parent
 VIEWS = ("sessions", "orders", "customers")
 
 
-def lines(name: str) -> list[str]:
-    text = (HERE / name).read_text(encoding="utf-8")
-    return [line for line in text.splitlines() if line and not line.startswith("--")]
-
-
 def hostile() -> list[tuple[str, str]]:
-    pairs = [line.split(" |", 1) for line in lines("hostile_statements.sql")]
-    return [(code, re.sub(r"\\u([0-9a-f]{4})", lambda found: chr(int(found[1], 16)), sql)) for code, sql in pairs]
+    return [(one.code, one.sql) for one in hostile_statements()]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +29,7 @@ def guard() -> Iterator[Guard]:
 def test_the_corpus_is_not_thinned_out() -> None:
     assert len(hostile()) >= 300
     assert len(set(hostile())) == len(hostile())
-    assert len(lines("ordinary_selects.sql")) >= 200
+    assert len(ordinary_selects()) >= 200
 
 
 @pytest.mark.parametrize(("code", "sql"), hostile(), ids=lambda value: value.strip()[:60])
@@ -57,7 +49,7 @@ def test_a_hostile_statement_stays_refused_inside_an_ordinary_one(guard: Guard, 
                 guard.admit(outer, VIEWS)
 
 
-@pytest.mark.parametrize("sql", lines("ordinary_selects.sql"), ids=lambda value: value[:60])
+@pytest.mark.parametrize("sql", ordinary_selects(), ids=lambda value: value[:60])
 def test_an_ordinary_statement_is_admitted(guard: Guard, sql: str) -> None:
     assert set(guard.admit(sql, VIEWS).views) <= set(VIEWS)
 

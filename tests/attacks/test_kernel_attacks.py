@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kernel_attacks import ASK, ATTACKS, PRELUDE, TOKEN_ATTACKS, Attack
 from support.confinements import weaker_manager
 from support.kernels import Kernel, running, server_environment
 from support.real_world import Gateway, running_processes
 
 import kaianalytics
+from kaianalytics.attack.from_kernels import ASK, ATTACKS, PRELUDE, TOKEN_ATTACKS, Attack
 from kaianalytics.lab import kernelspecs, launcher
 from kaianalytics.protocol import binding
 from kaianalytics.sandbox import confine, libc

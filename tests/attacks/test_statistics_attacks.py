@@ -17,18 +17,18 @@ import pytest
 from support.privacy_kit import parsed
 
 from kaianalytics.errors import QueryUnsupported
-from kaianalytics.gateway.digests import charged_digest
-from kaianalytics.gateway.finding import Finding, finding_of
-from kaianalytics.gateway.lookups import lookups
-from kaianalytics.gateway.question import lowered
-from kaianalytics.privacy.assembling import assemble
-from kaianalytics.privacy.bounding import compile_query
+from kaianalytics.gateway.statistics.digests import charged_digest
+from kaianalytics.gateway.statistics.finding import Finding, finding_of
+from kaianalytics.gateway.statistics.lookups import lookups
+from kaianalytics.gateway.statistics.question import lowered
+from kaianalytics.privacy.bounding.assembling import assemble
+from kaianalytics.privacy.bounding.compiling import compile_query
+from kaianalytics.privacy.bounding.pre_aggregates import pre_aggregate_sql
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.privacy.lowering import lower
+from kaianalytics.privacy.measuring.prices import Price
 from kaianalytics.privacy.plan import Exact, Plan
-from kaianalytics.privacy.pre_aggregates import pre_aggregate_sql
-from kaianalytics.privacy.prices import Price
 from kaianalytics.privacy.query import Relation
+from kaianalytics.privacy.reading.lowering import lower
 from kaianalytics.privacy.unit import (
     ContributionBounds,
     KeyDomain,

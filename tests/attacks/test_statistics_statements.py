@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from itertools import product
-from pathlib import Path
 
 import duckdb
 import pytest
@@ -13,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.reading_kit import LOOKUPS, VIEWS, bounded, parsed
 
+from kaianalytics.attack.corpus import hostile_statements, ordinary_selects
 from kaianalytics.errors import QueryUnsupported
 from kaianalytics.privacy.expression import ColumnOf, columns_of
-from kaianalytics.privacy.joining import related
-from kaianalytics.privacy.lowering import lower
 from kaianalytics.privacy.query import StatisticsQuery
-from kaianalytics.privacy.scope import identifies
+from kaianalytics.privacy.reading.joining import related
+from kaianalytics.privacy.reading.lowering import lower
+from kaianalytics.privacy.reading.scope import identifies
 from kaianalytics.privacy.unit import (
     ContributionBounds,
     KeyDomain,
@@ -27,16 +26,11 @@ from kaianalytics.privacy.unit import (
     StatisticsView,
 )
 
-HERE = Path(__file__).parent
-
 
 def corpus() -> Iterator[str]:
     """Every statement of the guard's corpora, hostile or not, that DuckDB's parser reads as a SELECT."""
-    for name in ("hostile_statements.sql", "ordinary_selects.sql"):
-        for line in (HERE / name).read_text(encoding="utf-8").splitlines():
-            text = re.sub(r"\\u([0-9a-f]{4})", lambda found: chr(int(found[1], 16)), line.split(" | ", 1)[-1])
-            if text and not text.startswith("--"):
-                yield text
+    yield from (one.sql.lstrip() for one in hostile_statements() if one.sql.strip())
+    yield from ordinary_selects()
 
 
 def readable(sql: str) -> bool:

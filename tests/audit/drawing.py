@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from kaianalytics.privacy.measurement import Measurement
+from kaianalytics.privacy.measuring.measurement import Measurement
 from kaianalytics.privacy.plan import Exact, Noisy
 
 Release = Callable[[Measurement, Exact], Noisy]

@@ -18,14 +18,14 @@ from audit.auditor import Audit, audited, by_likelihood, probability_at_least
 from audit.drawing import Numbers, Release, copies, found, honest
 from support.privacy_kit import parsed
 
-from kaianalytics.privacy.asked import BoundsAsked
-from kaianalytics.privacy.assembling import assemble
-from kaianalytics.privacy.bounding import compile_query
+from kaianalytics.privacy.bounding.asked import BoundsAsked
+from kaianalytics.privacy.bounding.assembling import assemble
+from kaianalytics.privacy.bounding.compiling import compile_query
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.privacy.lowering import lower
-from kaianalytics.privacy.measurement import Measurement, plan_noise
+from kaianalytics.privacy.measuring.measurement import Measurement, plan_noise
 from kaianalytics.privacy.plan import Cell, Exact, Plan
 from kaianalytics.privacy.query import StatisticsQuery
+from kaianalytics.privacy.reading.lowering import lower
 from kaianalytics.privacy.unit import (
     ContributionBounds,
     KeyDomain,

@@ -15,7 +15,7 @@ from audit.drawing import copies, found, likelihood
 from support.plan_kit import cells, plan_of, tree, tree_counts, vector
 
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.privacy.measurement import plan_noise
+from kaianalytics.privacy.measuring.measurement import plan_noise
 from kaianalytics.privacy.plan import Exact, Plan
 
 DRAWS = 60_000

@@ -20,7 +20,7 @@ from opendp.metrics import absolute_distance, l02inf_distance
 from support.plan_kit import plan_of, tail, vector
 
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.privacy.measurement import Measurement, plan_noise
+from kaianalytics.privacy.measuring.measurement import Measurement, plan_noise
 from kaianalytics.privacy.plan import Exact, Noisy, Plan
 
 DRAWS = 8_000

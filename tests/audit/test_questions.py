@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from audit.questions import Asked, Attack
 
-from kaianalytics.privacy.found_bounds import profile_plan
+from kaianalytics.privacy.bounding.found_bounds import profile_plan
 from kaianalytics.privacy.unit import ContributionBounds
 
 DRAWS = 6_000

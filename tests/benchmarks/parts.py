@@ -15,8 +15,8 @@ from page import Table, duration
 from support.records_kit import charge, declare, event, make_home, population
 
 from kaianalytics.custody.contracts import load
-from kaianalytics.gateway.guard import Guard
-from kaianalytics.gateway.question import prepare
+from kaianalytics.gateway.guard.admission import Guard
+from kaianalytics.gateway.statistics.question import prepare
 from kaianalytics.gateway.tokens import Session
 from kaianalytics.policy.contract import Contracts
 from kaianalytics.policy.views import store_plan

@@ -23,7 +23,7 @@ from speed.asking import Compared, Engine, Whole, compared, whole
 from speed.contracts import DELTA, plan_of
 from speed.stores import THREADS, plain, worker_on, write_store
 
-from kaianalytics.gateway.guard import Guard
+from kaianalytics.gateway.guard.admission import Guard
 from kaianalytics.policy.contract import DataContract
 from kaianalytics.privacy.loss import PrivacyLoss, rho_for
 

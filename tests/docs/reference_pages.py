@@ -21,8 +21,7 @@ from typer.main import get_command
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "attacks"))
 
-from kernel_attacks import ATTACKS, TOKEN_ATTACKS
-
+from kaianalytics.attack.from_kernels import ATTACKS, TOKEN_ATTACKS
 from kaianalytics.cli import NOUNS, app
 from kaianalytics.privacy.refusals import REASONS
 
@@ -44,7 +43,7 @@ or was typed wrongly. The variables it reads are in [Day to day](../how-to/day-t
 ATTACKS_HEAD = """
 # Attacks from inside a kernel
 
-Made from `tests/attacks/kernel_attacks.py` by `tests/docs/reference_pages.py`; a test compares them. Each of the
+Made from `kaianalytics/attack/from_kernels.py` by `tests/docs/reference_pages.py`; a test compares them. Each of the
 {count} is Python that is run in a real kernel: behind the whole wall, and behind walls that lack a layer or two. It
 must go through exactly where none of the layers beside it is there; any one of them stops it.
 

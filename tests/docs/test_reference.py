@@ -90,7 +90,7 @@ def _names_of_variables(file: Path) -> set[str]:
 
 
 def test_the_storeys_drawn_are_those_of_the_import_linter_and_of_the_disk() -> None:
-    [layers] = [one["layers"] for one in PROJECT["tool"]["importlinter"]["contracts"] if one["type"] == "layers"]
+    [layers] = [one["layers"] for one in PROJECT["tool"]["importlinter"]["contracts"] if one["name"] == "The storeys"]
     checked = [{name.strip().removeprefix("kaianalytics.") for name in layer.split("|")} for layer in layers]
     drawn = next(block for block in blocks(ARCHITECTURE) if block.heading == "The storeys")
     rows = [{name.strip() for name in re.split(r"\s{2,}", row.strip())[0].split("│")} for row in drawn.text.split("\n")]

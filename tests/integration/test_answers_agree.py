@@ -16,14 +16,14 @@ import duckdb
 import pytest
 from support.privacy_kit import parsed
 
-from kaianalytics.privacy.answer import AnswerTable, answer
-from kaianalytics.privacy.assembling import assemble
-from kaianalytics.privacy.bounding import compile_query
-from kaianalytics.privacy.foreseeing import half_widths
+from kaianalytics.privacy.bounding.assembling import assemble
+from kaianalytics.privacy.bounding.compiling import compile_query
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.privacy.lowering import lower
-from kaianalytics.privacy.measurement import plan_noise
+from kaianalytics.privacy.measuring.answer import AnswerTable, answer
+from kaianalytics.privacy.measuring.foreseeing import half_widths
+from kaianalytics.privacy.measuring.measurement import plan_noise
 from kaianalytics.privacy.query import Figure
+from kaianalytics.privacy.reading.lowering import lower
 from kaianalytics.privacy.unit import (
     ContributionBounds,
     KeyDomain,

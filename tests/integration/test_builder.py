@@ -18,7 +18,7 @@ from support import small_world
 from support.small_world import AS_OF, CANARY, CONSENTING, EXCLUDED, NOW, PEOPLE, World, names, read
 
 from kaianalytics.errors import BuildFault, SourceFault
-from kaianalytics.gateway.worker import open_store, set_stops
+from kaianalytics.gateway.workers.worker import open_store, set_stops
 from kaianalytics.policy.contract import Basis
 from kaianalytics.policy.secure_views import views_sql
 from kaianalytics.warehouse.builder import build

@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 from support.reading_kit import CUSTOMERS, JANUARY, LABELS, MAKERS, ORDERS, PRODUCTS, RETURNS, asked
 
-from kaianalytics.privacy.assembling import assemble
-from kaianalytics.privacy.bounding import compile_query
-from kaianalytics.privacy.evaluating import Evaluation
+from kaianalytics.privacy.bounding.assembling import assemble
+from kaianalytics.privacy.bounding.compiling import compile_query
+from kaianalytics.privacy.expressions.writing import PHYSICAL
+from kaianalytics.privacy.measuring.evaluating import Evaluation
+from kaianalytics.privacy.measuring.propagation import Estimates
 from kaianalytics.privacy.plan import Exact, Plan
-from kaianalytics.privacy.propagation import Estimates
 from kaianalytics.privacy.query import KeyColumn, KeyOf, Of, QuantileOf, StatisticsQuery, TopOf
 from kaianalytics.privacy.unit import StatisticsView
-from kaianalytics.privacy.writing import PHYSICAL
 
 Row = tuple[Any, ...]
 MIDNIGHT = time()

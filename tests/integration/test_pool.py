@@ -21,8 +21,8 @@ import pytest
 from support.worker_kit import view_over
 
 from kaianalytics.errors import KaiError, QueryFailed, WorkerFault
-from kaianalytics.gateway.pool import SessionWorker, WorkerPool
-from kaianalytics.gateway.process import StoreSpec, WorkerLimits, WorkerProcess
+from kaianalytics.gateway.workers.pool import SessionWorker, WorkerPool
+from kaianalytics.gateway.workers.process import StoreSpec, WorkerLimits, WorkerProcess
 
 VIEW = view_over("sessions", "customer_id", "customer_id", "note", "pages")
 ENDLESS = "SELECT sum(sqrt(a.range + b.range)) FROM range(2000000) AS a, range(2000000) AS b"
@@ -428,8 +428,8 @@ def test_closing_leaves_no_process_and_no_open_file(spec: StoreSpec) -> None:
 GATEWAY = """
 import sys, threading
 from pathlib import Path
-from kaianalytics.gateway.pool import WorkerPool
-from kaianalytics.gateway.process import StoreSpec, WorkerLimits
+from kaianalytics.gateway.workers.pool import WorkerPool
+from kaianalytics.gateway.workers.process import StoreSpec, WorkerLimits
 from kaianalytics.policy.secure_views import ViewSql
 pool = WorkerPool(WorkerLimits(memory_mib=256, threads=1))
 idle, busy = (pool.session(n, StoreSpec("p", "rows", Path(sys.argv[1]), (ViewSql(*sys.argv[2:5]),))) for n in "ab")

@@ -14,11 +14,11 @@ from support import small_world
 from support.small_world import PEOPLE, World, names, visit
 
 from kaianalytics.errors import BuildFault
-from kaianalytics.gateway.worker import open_store, set_stops
+from kaianalytics.gateway.workers.worker import open_store, set_stops
 from kaianalytics.policy.contract import PreAggregateRule
 from kaianalytics.policy.secure_views import views_sql
 from kaianalytics.policy.views import TablePlan
-from kaianalytics.privacy.bounding import BoundsAsked, compile_query
+from kaianalytics.privacy.bounding.compiling import BoundsAsked, compile_query
 from kaianalytics.privacy.expression import ColumnOf
 from kaianalytics.privacy.query import Figure, Key, KeyColumn, Measure, Of, Relation, Source, StatisticsQuery
 from kaianalytics.privacy.unit import ContributionBounds, StatisticsView

@@ -14,12 +14,12 @@ import duckdb
 import pytest
 from support.worker_kit import view_over
 
+from kaianalytics.attack.corpus import ordinary_selects
 from kaianalytics.errors import QueryFailed, WorkerFault
-from kaianalytics.gateway.failures import failure_of
-from kaianalytics.gateway.guard import Guard
-from kaianalytics.gateway.worker import ResultTooLarge, open_store, read, set_stops
+from kaianalytics.gateway.guard.admission import Guard
+from kaianalytics.gateway.workers.failures import failure_of
+from kaianalytics.gateway.workers.worker import ResultTooLarge, open_store, read, set_stops
 
-ORDINARY = Path(__file__).parents[1] / "attacks" / "ordinary_selects.sql"
 TABLES = {
     "sessions": """SELECT 'S' || lpad(i::VARCHAR, 3, '0') AS session_id,
         CASE WHEN i % 4 > 0 THEN 'C' || (i % 5) END AS customer_id,
@@ -57,11 +57,6 @@ def locked(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     connection.close()
 
 
-def ordinary() -> list[str]:
-    lines = ORDINARY.read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if line and not line.startswith("--")]
-
-
 def answered(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[list[str], list[str]]:
     """Column names and rows, as text: rows in the statement's order if it has one, else sorted."""
     schema, batches = read(connection, sql, 100_000, 10_000_000)
@@ -78,7 +73,9 @@ def test_ordinary_statements_are_answered_as_plain_duckdb_answers_them(store: Pa
         plain.execute(f"CREATE TABLE {name} AS {select}")
     guard = Guard()
     differing = [
-        sql for sql in ordinary() if answered(worker, guard.admit(sql, tuple(TABLES)).sql) != answered(plain, sql)
+        sql
+        for sql in ordinary_selects()
+        if answered(worker, guard.admit(sql, tuple(TABLES)).sql) != answered(plain, sql)
     ]
     for connection in (worker, plain, guard):
         connection.close()

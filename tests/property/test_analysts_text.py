@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from sqlglot import exp
 
 from kaianalytics.errors import QueryUnsupported
+from kaianalytics.privacy.expressions.writing import PHYSICAL, sql_of
 from kaianalytics.privacy.query import Relation
-from kaianalytics.privacy.reading import expression_of
-from kaianalytics.privacy.scope import Scope, table_of
-from kaianalytics.privacy.syntax import without_alias
+from kaianalytics.privacy.reading.scalars import expression_of
+from kaianalytics.privacy.reading.scope import Scope, table_of
+from kaianalytics.privacy.reading.syntax import without_alias
 from kaianalytics.privacy.unit import ColumnType, StatisticsColumn, StatisticsView
-from kaianalytics.privacy.writing import PHYSICAL, sql_of
 
 COLUMNS: Mapping[str, ColumnType] = {
     "i": "integer",

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from support.privacy_kit import parsed
 
-from kaianalytics.privacy.asked import BoundsAsked
-from kaianalytics.privacy.assembling import assemble
-from kaianalytics.privacy.bounding import compile_query
-from kaianalytics.privacy.lowering import lower
+from kaianalytics.privacy.bounding.asked import BoundsAsked
+from kaianalytics.privacy.bounding.assembling import assemble
+from kaianalytics.privacy.bounding.compiling import compile_query
+from kaianalytics.privacy.reading.lowering import lower
 from kaianalytics.privacy.unit import (
     ContributionBounds,
     KeyDomain,

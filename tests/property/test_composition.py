@@ -23,7 +23,7 @@ from opendp.metrics import l2_distance
 from support.plan_kit import plan_of, vector
 
 from kaianalytics.privacy.loss import RHO_UNITS, PrivacyLoss
-from kaianalytics.privacy.measurement import Measurement, plan_noise
+from kaianalytics.privacy.measuring.measurement import Measurement, plan_noise
 
 I64 = atom_domain(T="i64")
 DELTA = Decimal("1e-6")

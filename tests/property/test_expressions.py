@@ -23,11 +23,11 @@ from support.expression_kit import (
     written_column,
 )
 
-from kaianalytics.privacy.evaluation import EVALUATED, evaluate
 from kaianalytics.privacy.expression import ColumnOf, Expression, Literal, walk
-from kaianalytics.privacy.operations import OPERATIONS, call, interval
+from kaianalytics.privacy.expressions.evaluation import EVALUATED, evaluate
+from kaianalytics.privacy.expressions.operations import OPERATIONS, call, interval
+from kaianalytics.privacy.expressions.writing import WRITTEN, sql_of
 from kaianalytics.privacy.unit import ColumnType
-from kaianalytics.privacy.writing import WRITTEN, sql_of
 
 KINDS: list[ColumnType] = ["boolean", "integer", "number", "string", "date", "timestamp"]
 UNSTABLE = {"exp", "ln", "power", "sqrt"}  # the last digits of which no two libraries promise

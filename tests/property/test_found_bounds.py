@@ -17,16 +17,16 @@ from support.bounding_world import World, questions, worlds
 from support.privacy_kit import counted, parsed
 
 from kaianalytics.errors import QueryUnsupported
-from kaianalytics.privacy.assembling import assemble
-from kaianalytics.privacy.bounding import compile_query
-from kaianalytics.privacy.counting import parts_of
-from kaianalytics.privacy.forms import Bounding
-from kaianalytics.privacy.found_bounds import profile_from, profile_plan
-from kaianalytics.privacy.keys import cells_of
+from kaianalytics.privacy.bounding.assembling import assemble
+from kaianalytics.privacy.bounding.compiling import compile_query
+from kaianalytics.privacy.bounding.counting import parts_of
+from kaianalytics.privacy.bounding.forms import Bounding
+from kaianalytics.privacy.bounding.found_bounds import profile_from, profile_plan
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.privacy.lowering import lower
 from kaianalytics.privacy.plan import Exact, Form, Noisy, Plan
 from kaianalytics.privacy.query import StatisticsQuery
+from kaianalytics.privacy.reading.keys import cells_of
+from kaianalytics.privacy.reading.lowering import lower
 from kaianalytics.privacy.unit import ContributionBounds, PrivacyUnit, StatisticsColumn, StatisticsView, ValueBounds
 
 RELAXED = settings(

@@ -20,10 +20,10 @@ from opendp.mod import enable_features
 from opendp.transformations import make_count_by_categories, make_sum
 from support.privacy_kit import parsed
 
-from kaianalytics.privacy.asked import BoundsAsked
-from kaianalytics.privacy.bounding import compile_query
-from kaianalytics.privacy.lowering import lower
+from kaianalytics.privacy.bounding.asked import BoundsAsked
+from kaianalytics.privacy.bounding.compiling import compile_query
 from kaianalytics.privacy.plan import Vector
+from kaianalytics.privacy.reading.lowering import lower
 from kaianalytics.privacy.unit import (
     ContributionBounds,
     KeyDomain,

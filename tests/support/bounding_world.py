@@ -21,14 +21,15 @@ from hypothesis import strategies as st
 from support.privacy_kit import Row, parsed
 
 from kaianalytics.errors import QueryUnsupported
-from kaianalytics.privacy.asked import BoundsAsked
-from kaianalytics.privacy.assembling import assemble
-from kaianalytics.privacy.bounding import compile_query
-from kaianalytics.privacy.choosing import Facts, choose
-from kaianalytics.privacy.forms import Bounding
-from kaianalytics.privacy.lowering import lower
+from kaianalytics.privacy.bounding.asked import BoundsAsked
+from kaianalytics.privacy.bounding.assembling import assemble
+from kaianalytics.privacy.bounding.choosing import Facts, choose
+from kaianalytics.privacy.bounding.compiling import compile_query
+from kaianalytics.privacy.bounding.forms import Bounding
+from kaianalytics.privacy.bounding.windows import start_of
 from kaianalytics.privacy.plan import Exact, Plan
 from kaianalytics.privacy.query import Relation
+from kaianalytics.privacy.reading.lowering import lower
 from kaianalytics.privacy.unit import (
     ContributionBounds,
     KeyDomain,
@@ -38,7 +39,6 @@ from kaianalytics.privacy.unit import (
     ValueBounds,
     Windows,
 )
-from kaianalytics.privacy.windows import start_of
 
 TYPES: Mapping[str, Mapping[str, str]] = {
     "events": {

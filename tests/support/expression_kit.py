@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sqlglot import exp
 
 from kaianalytics.privacy.expression import ColumnOf, Expression, Literal
-from kaianalytics.privacy.operations import call
-from kaianalytics.privacy.signatures import PARTS, TRUNCATIONS
+from kaianalytics.privacy.expressions.operations import call
+from kaianalytics.privacy.expressions.signatures import PARTS, TRUNCATIONS
 from kaianalytics.privacy.unit import ColumnType
 
 COLUMNS: Mapping[str, tuple[ColumnType, str]] = {

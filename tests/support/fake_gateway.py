@@ -28,8 +28,8 @@ from support.release_kit import SNAPSHOT, figure, key, release
 
 from kaianalytics.client.launch import launched_level
 from kaianalytics.errors import BudgetRefused, GuardRefused, IdentityRefused, KaiError, PolicyRefused
-from kaianalytics.gateway.binding import binding_of, demand_bound
-from kaianalytics.gateway.peer import PeerProtocol
+from kaianalytics.gateway.door.binding import binding_of, demand_bound
+from kaianalytics.gateway.door.peer import PeerProtocol
 from kaianalytics.protocol import (
     API,
     ISOLATION_HEADER,

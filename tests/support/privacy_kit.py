@@ -19,11 +19,11 @@ from typing import Any
 
 import duckdb
 
-from kaianalytics.privacy.counting import Part
-from kaianalytics.privacy.evaluation import evaluate
+from kaianalytics.privacy.bounding.counting import Part
+from kaianalytics.privacy.bounding.forms import Bounding
 from kaianalytics.privacy.expression import ColumnOf, Expression, conjuncts
-from kaianalytics.privacy.forms import Bounding
-from kaianalytics.privacy.operations import call
+from kaianalytics.privacy.expressions.evaluation import evaluate
+from kaianalytics.privacy.expressions.operations import call
 from kaianalytics.privacy.plan import Cell, Plan
 from kaianalytics.privacy.query import Source, StatisticsQuery
 

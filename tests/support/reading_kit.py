@@ -12,7 +12,6 @@ import pytest
 
 from kaianalytics.errors import QueryUnsupported
 from kaianalytics.privacy.expression import ColumnOf, Expression, Literal
-from kaianalytics.privacy.lowering import lower
 from kaianalytics.privacy.query import (
     After,
     Apply,
@@ -25,6 +24,7 @@ from kaianalytics.privacy.query import (
     StatisticsQuery,
     TopOf,
 )
+from kaianalytics.privacy.reading.lowering import lower
 from kaianalytics.privacy.unit import (
     ContributionBounds,
     KeyDomain,

@@ -22,12 +22,12 @@ from kaianalytics.custody.keys import Keys
 from kaianalytics.gateway.context import Context
 from kaianalytics.gateway.custodian import CurrentRoles
 from kaianalytics.gateway.enforcement import Enforcement
-from kaianalytics.gateway.guard import Guard
+from kaianalytics.gateway.guard.admission import Guard
 from kaianalytics.gateway.isolation import Isolation
-from kaianalytics.gateway.pool import SessionWorker, WorkerPool
-from kaianalytics.gateway.process import StoreSpec
 from kaianalytics.gateway.serving import CurrentServing
 from kaianalytics.gateway.tokens import Session, utc_now
+from kaianalytics.gateway.workers.pool import SessionWorker, WorkerPool
+from kaianalytics.gateway.workers.process import StoreSpec
 from kaianalytics.protocol import GUARD_RAILS_ONLY, StatisticsRequest
 from kaianalytics.records.audit import AuditEvent, Link
 from kaianalytics.records.database import Records

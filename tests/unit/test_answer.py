@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.plan_kit import cells, figure, mean, plan_of, tree, tree_counts, vector
 
-from kaianalytics.privacy.answer import AnswerTable, answer
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.privacy.measurement import Measurement, plan_noise
+from kaianalytics.privacy.measuring.answer import AnswerTable, answer
+from kaianalytics.privacy.measuring.measurement import Measurement, plan_noise
 from kaianalytics.privacy.plan import Exact, Noisy, Plan
 from kaianalytics.privacy.query import (
     After,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kaianalytics.errors import QueryUnsupported
-from kaianalytics.privacy.asked import BoundsAsked
+from kaianalytics.privacy.bounding.asked import BoundsAsked
 from kaianalytics.privacy.unit import (
     ContributionBounds,
     PrivacyUnit,

@@ -12,9 +12,9 @@ import pytest
 
 from kaianalytics.client.asking import Asking
 from kaianalytics.errors import QueryUnsupported, Refused
-from kaianalytics.gateway.asking import statistics_request
-from kaianalytics.gateway.lookups import lookups
-from kaianalytics.privacy.asked import BoundsAsked
+from kaianalytics.gateway.door.asking import statistics_request
+from kaianalytics.gateway.statistics.lookups import lookups
+from kaianalytics.privacy.bounding.asked import BoundsAsked
 from kaianalytics.protocol import StatisticsRequest
 
 SQL = "SELECT COUNT(*) AS n FROM sessions"

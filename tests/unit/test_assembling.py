@@ -11,7 +11,7 @@ import pytest
 from support.plan_kit import plan_of, vector
 
 from kaianalytics.errors import Fault
-from kaianalytics.privacy.assembling import assemble
+from kaianalytics.privacy.bounding.assembling import assemble
 from kaianalytics.privacy.plan import Exact, Plan, Statement, Tree
 
 A, B, C = (f"place {i:06d}" for i in range(3))

@@ -16,12 +16,12 @@ from support.privacy_kit import parsed
 
 import kaianalytics.privacy
 from kaianalytics.errors import QueryUnsupported
-from kaianalytics.privacy.asked import BoundsAsked
-from kaianalytics.privacy.bounding import compile_query
-from kaianalytics.privacy.counting import MOST_STEPS
+from kaianalytics.privacy.bounding.asked import BoundsAsked
+from kaianalytics.privacy.bounding.compiling import compile_query
+from kaianalytics.privacy.bounding.counting import MOST_STEPS
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.privacy.lowering import lower
 from kaianalytics.privacy.plan import MAX_UNITS, TOTAL_LIMIT, Form, Plan
+from kaianalytics.privacy.reading.lowering import lower
 from kaianalytics.privacy.unit import (
     ColumnType,
     ContributionBounds,
@@ -309,7 +309,7 @@ def test_a_plan_is_the_same_whenever_it_is_made() -> None:
 def test_no_float_is_written_where_sensitivities_are_proved() -> None:
     """In the exact half of bounding there is no float literal, no float() and no true division."""
     folder = Path(kaianalytics.privacy.__path__[0])
-    for name in ("unit", "forms", "bounding", "assembling"):
+    for name in ("unit", "bounding/forms", "bounding/compiling", "bounding/assembling"):
         for node in ast.walk(ast.parse((folder / f"{name}.py").read_text(encoding="utf-8"))):
             assert not (isinstance(node, ast.Constant) and isinstance(node.value, float)), name
             assert not (isinstance(node, ast.Name) and node.id == "float"), name

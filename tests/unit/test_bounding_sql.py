@@ -13,14 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.privacy_kit import parsed
 
-from kaianalytics.privacy.asked import BoundsAsked
-from kaianalytics.privacy.assembling import assemble
-from kaianalytics.privacy.bounding import compile_query
+from kaianalytics.privacy.bounding.asked import BoundsAsked
+from kaianalytics.privacy.bounding.assembling import assemble
+from kaianalytics.privacy.bounding.compiling import compile_query
 from kaianalytics.privacy.expression import ColumnOf
-from kaianalytics.privacy.lowering import lower
-from kaianalytics.privacy.operations import call
+from kaianalytics.privacy.expressions.operations import call
 from kaianalytics.privacy.plan import Plan
 from kaianalytics.privacy.query import Figure, Key, KeyColumn, Measure, Of, Relation, Source, StatisticsQuery
+from kaianalytics.privacy.reading.lowering import lower
 from kaianalytics.privacy.unit import (
     ColumnType,
     ContributionBounds,

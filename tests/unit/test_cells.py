@@ -8,7 +8,7 @@ import pytest
 from support.reading_kit import JANUARY, WIDE, asked, refused
 
 from kaianalytics.errors import QueryUnsupported
-from kaianalytics.privacy.keys import MAX_CELLS, cells_of, remaining
+from kaianalytics.privacy.reading.keys import MAX_CELLS, cells_of, remaining
 
 
 def domain(key: str, where: str = "true", source: str = "orders") -> tuple[object, ...] | None:

@@ -16,14 +16,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.privacy_kit import parsed
 
-from kaianalytics.privacy.asked import BoundsAsked
-from kaianalytics.privacy.bounding import compile_query
+from kaianalytics.privacy.bounding.asked import BoundsAsked
+from kaianalytics.privacy.bounding.compiling import compile_query
 from kaianalytics.privacy.canonical import canonical_text, digest, from_json, to_json, view_from_json, view_to_json
-from kaianalytics.privacy.certificate import FORMAT, Asked, Finding, asked_of, certificate_of, check, signed_text
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.privacy.lowering import lower
-from kaianalytics.privacy.measurement import Measurement, plan_noise
+from kaianalytics.privacy.measuring.certificate import (
+    FORMAT,
+    Asked,
+    Finding,
+    asked_of,
+    certificate_of,
+    check,
+    signed_text,
+)
+from kaianalytics.privacy.measuring.measurement import Measurement, plan_noise
 from kaianalytics.privacy.plan import Plan
+from kaianalytics.privacy.reading.lowering import lower
 from kaianalytics.privacy.refusals import unsupported
 from kaianalytics.privacy.unit import (
     ContributionBounds,

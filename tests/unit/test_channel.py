@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kaianalytics.gateway.channel import FRAME_MAX, Channel, FrameKind
+from kaianalytics.gateway.workers.channel import FRAME_MAX, Channel, FrameKind
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from kaianalytics.custody.contracts import load
 from kaianalytics.errors import QueryUnsupported
-from kaianalytics.gateway.allowed import STATISTICS_FUNCTIONS
-from kaianalytics.gateway.guard import Guard
-from kaianalytics.gateway.question import Ground, prepare
+from kaianalytics.gateway.guard.admission import Guard
+from kaianalytics.gateway.guard.allowed import STATISTICS_FUNCTIONS
+from kaianalytics.gateway.statistics.question import Ground, prepare
 from kaianalytics.gateway.tokens import Session
 from kaianalytics.policy.views import store_plan
 from kaianalytics.protocol import StatisticsRequest

@@ -17,7 +17,7 @@ from scipy.stats import binom, chi2
 from support.plan_kit import cells, gaussian_pmf, plan_of, tail, vector
 
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.privacy.measurement import plan_noise
+from kaianalytics.privacy.measuring.measurement import plan_noise
 from kaianalytics.privacy.plan import Exact
 
 FALSE_ALARM = 1e-8

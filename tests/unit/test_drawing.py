@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kaianalytics.errors import RecordsFault
-from kaianalytics.gateway.drawing import Drawn
+from kaianalytics.gateway.statistics.drawing import Drawn
 from kaianalytics.privacy.plan import Noisy
 from kaianalytics.privacy.unit import Profile
 

@@ -12,9 +12,9 @@ from decimal import Decimal
 import pytest
 from support.plan_kit import figure, mean, plan_of, vector
 
-from kaianalytics.privacy.answer import AnswerTable, answer
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.privacy.measurement import plan_noise
+from kaianalytics.privacy.measuring.answer import AnswerTable, answer
+from kaianalytics.privacy.measuring.measurement import plan_noise
 from kaianalytics.privacy.plan import Exact
 from kaianalytics.privacy.query import After, Apply, Number, Of
 

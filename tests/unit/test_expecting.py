@@ -8,11 +8,11 @@ from decimal import Decimal
 import pytest
 from support.privacy_kit import parsed
 
-from kaianalytics.privacy.bounding import compile_query
+from kaianalytics.privacy.bounding.compiling import compile_query
+from kaianalytics.privacy.bounding.predicting import Spread, capped, excess, seen, shortened
+from kaianalytics.privacy.bounding.selecting import selected
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.privacy.lowering import lower
-from kaianalytics.privacy.predicting import Spread, capped, excess, seen, shortened
-from kaianalytics.privacy.selecting import selected
+from kaianalytics.privacy.reading.lowering import lower
 from kaianalytics.privacy.unit import (
     ContributionBounds,
     KeyDomain,

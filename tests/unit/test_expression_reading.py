@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.reading_kit import asked, refused, shown
 
-from kaianalytics.privacy.operations import MAX_DEPTH
+from kaianalytics.privacy.expressions.operations import MAX_DEPTH
 
 
 def where(condition: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kaianalytics.errors import QueryFailed, WorkerFault
-from kaianalytics.gateway.failures import SAYS_NOTHING, failure_of, of_statistics, result_too_large
+from kaianalytics.gateway.workers.failures import SAYS_NOTHING, failure_of, of_statistics, result_too_large
 
 BY_ROWS = [
     failure_of(["OutOfMemoryException"]).error(),

@@ -12,10 +12,10 @@ import duckdb
 import pytest
 
 from kaianalytics.errors import Fault, GuardRefused
-from kaianalytics.gateway import allowed
-from kaianalytics.gateway.grammar import EXPRESSIONS, QUERIES, TABLES
-from kaianalytics.gateway.guard import MAX_BYTES, Guard, check_version
-from kaianalytics.gateway.walk import Walk, fold
+from kaianalytics.gateway.guard import allowed
+from kaianalytics.gateway.guard.admission import MAX_BYTES, Guard, check_version
+from kaianalytics.gateway.guard.grammar import EXPRESSIONS, QUERIES, TABLES
+from kaianalytics.gateway.guard.walk import Walk, fold
 
 ROOT = Path(__file__).parents[2]
 VIEWS = ("sessions", "orders", "customers")
@@ -277,7 +277,7 @@ def test_the_grammar_names_no_node_that_writes() -> None:
 
 def test_the_reference_page_is_what_the_tables_say() -> None:
     page = (ROOT / "docs" / "reference" / "guard.md").read_text(encoding="utf-8")
-    assert page == allowed.reference(), "run: python -m kaianalytics.gateway.allowed > docs/reference/guard.md"
+    assert page == allowed.reference(), "run: python -m kaianalytics.gateway.guard.allowed > docs/reference/guard.md"
 
 
 def test_the_names_that_the_engine_calls_without_brackets_are_exactly_the_listed_ones() -> None:

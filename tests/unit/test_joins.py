@@ -6,7 +6,7 @@ import pytest
 from support.reading_kit import asked, refused, shown
 
 from kaianalytics.privacy.query import Join, StatisticsQuery
-from kaianalytics.privacy.sources import MAX_NESTING, MAX_RELATIONS
+from kaianalytics.privacy.reading.sources import MAX_NESTING, MAX_RELATIONS
 
 
 def source(from_clause: str) -> StatisticsQuery:

@@ -17,8 +17,8 @@ from kaianalytics.client import connection, extension
 from kaianalytics.client.completion import FUNCTIONS, offers, place_of
 from kaianalytics.client.datasets import DatasetList
 from kaianalytics.errors import Refused, Unreachable
-from kaianalytics.privacy.functions import ANSWERED
-from kaianalytics.privacy.functions import FUNCTIONS as FUNCTIONS_OF_A_ROW
+from kaianalytics.privacy.reading.functions import ANSWERED
+from kaianalytics.privacy.reading.functions import FUNCTIONS as FUNCTIONS_OF_A_ROW
 from kaianalytics.protocol import Dataset
 
 SESSIONS = Dataset("sessions", "Visits", ("rows", "statistics"), ({"name": "device"}, {"name": "pages"}), "2026-11-01")

@@ -16,7 +16,7 @@ from support.plan_kit import cells, gaussian_pmf, plan_of, tail, vector
 
 from kaianalytics.errors import Fault, QueryUnsupported
 from kaianalytics.privacy.loss import DELTA_UNITS, RHO_UNITS, PrivacyLoss
-from kaianalytics.privacy.measurement import Measurement, plan_noise, setting_of
+from kaianalytics.privacy.measuring.measurement import Measurement, plan_noise, setting_of
 from kaianalytics.privacy.plan import Exact, Plan
 
 DELTA = Decimal("1e-7")

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from support.plan_kit import figure, mean, plan_of, tree, vector
 
 from kaianalytics.errors import QueryUnsupported
-from kaianalytics.privacy.answer import answer
-from kaianalytics.privacy.foreseeing import half_widths
 from kaianalytics.privacy.loss import RHO_UNITS, PrivacyLoss
-from kaianalytics.privacy.measurement import plan_noise
+from kaianalytics.privacy.measuring.answer import answer
+from kaianalytics.privacy.measuring.foreseeing import half_widths
+from kaianalytics.privacy.measuring.measurement import plan_noise
+from kaianalytics.privacy.measuring.prices import Accuracy, Price, accuracies, price_of
+from kaianalytics.privacy.measuring.pricing import _balanced, loss_for_accuracy, priced
 from kaianalytics.privacy.plan import Exact, Plan
-from kaianalytics.privacy.prices import Accuracy, Price, accuracies, price_of
-from kaianalytics.privacy.pricing import _balanced, loss_for_accuracy, priced
 from kaianalytics.privacy.query import Apply, Measure, Number, Of, QuantileOf, TopOf
 from kaianalytics.privacy.unit import ValueBounds
 from kaianalytics.protocol import StatisticsRequest

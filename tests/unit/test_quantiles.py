@@ -11,9 +11,9 @@ import pytest
 from support.plan_kit import plan_of, tree, tree_counts, vector
 
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.privacy.measurement import plan_noise
+from kaianalytics.privacy.measuring.measurement import plan_noise
+from kaianalytics.privacy.measuring.quantiles import Quantile, _spreads, consistent, expected_half_width
 from kaianalytics.privacy.plan import Exact, Tree
-from kaianalytics.privacy.quantiles import Quantile, _spreads, consistent, expected_half_width
 
 SHAPES = [(2, 1), (2, 4), (3, 3), (16, 2), (5, 1)]
 

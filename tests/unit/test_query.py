@@ -13,8 +13,8 @@ import pytest
 from support.reading_kit import ORDERS, VIEWS, asked, parsed, refused, said, shown
 
 from kaianalytics.errors import QueryUnsupported
-from kaianalytics.privacy.lowering import lower
 from kaianalytics.privacy.query import Figure, KeyColumn, Measure, StatisticsQuery
+from kaianalytics.privacy.reading.lowering import lower
 from kaianalytics.privacy.unit import ValueBounds
 
 

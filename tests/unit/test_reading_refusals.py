@@ -6,8 +6,8 @@ import pytest
 from support.reading_kit import asked, refused
 
 from kaianalytics.errors import QueryUnsupported
-from kaianalytics.privacy.functions import UNANSWERED
-from kaianalytics.privacy.keys import cells_of
+from kaianalytics.privacy.reading.functions import UNANSWERED
+from kaianalytics.privacy.reading.keys import cells_of
 from kaianalytics.privacy.reasons import READING
 
 DEEP = "(" * 45 + "amount" + " + 1)" * 45

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kaianalytics.errors import QueryFailed
-from kaianalytics.gateway.guard import Guard
-from kaianalytics.gateway.spelling import naming_unknown_columns, unknown_columns
+from kaianalytics.gateway.guard.admission import Guard
+from kaianalytics.gateway.guard.spelling import naming_unknown_columns, unknown_columns
 
 COLUMNS = ("customer_id", "device", "pages", "started_at")
 GUARD = Guard()

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from support.privacy_kit import parsed
 
 from kaianalytics.errors import QueryUnsupported
-from kaianalytics.privacy.bounding import compile_query
-from kaianalytics.privacy.lowering import lower
+from kaianalytics.privacy.bounding.compiling import compile_query
+from kaianalytics.privacy.bounding.windows import start_of
 from kaianalytics.privacy.plan import Plan
+from kaianalytics.privacy.reading.lowering import lower
 from kaianalytics.privacy.unit import (
     ContributionBounds,
     PrivacyUnit,
@@ -24,7 +25,6 @@ from kaianalytics.privacy.unit import (
     Windows,
     WindowSpan,
 )
-from kaianalytics.privacy.windows import start_of
 
 FIRST, LAST = date(2026, 1, 1), date(2026, 6, 30)
 MONTHS = [f"2026-{month:02d}-01" for month in range(1, 7)]

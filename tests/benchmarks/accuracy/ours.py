@@ -17,17 +17,17 @@ import duckdb
 from accuracy.bounds import Bound
 from accuracy.job import Answers, Draws
 from accuracy.workload import UNIT, Question, TableOf, Workload
-from kaianalytics.gateway.finding import Finding, finding_of
-from kaianalytics.gateway.guard import Guard
-from kaianalytics.privacy.answer import answer
-from kaianalytics.privacy.asked import BoundsAsked
-from kaianalytics.privacy.assembling import assemble
-from kaianalytics.privacy.bounding import compile_query
+from kaianalytics.gateway.guard.admission import Guard
+from kaianalytics.gateway.statistics.finding import Finding, finding_of
+from kaianalytics.privacy.bounding.asked import BoundsAsked
+from kaianalytics.privacy.bounding.assembling import assemble
+from kaianalytics.privacy.bounding.compiling import compile_query
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.privacy.lowering import lower
-from kaianalytics.privacy.measurement import Measurement, plan_noise
+from kaianalytics.privacy.measuring.answer import answer
+from kaianalytics.privacy.measuring.measurement import Measurement, plan_noise
+from kaianalytics.privacy.measuring.prices import Price
 from kaianalytics.privacy.plan import Exact, Plan
-from kaianalytics.privacy.prices import Price
+from kaianalytics.privacy.reading.lowering import lower
 from kaianalytics.privacy.unit import (
     ColumnType,
     ContributionBounds,

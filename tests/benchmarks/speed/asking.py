@@ -12,15 +12,15 @@ from typing import Any
 import duckdb
 from measured import Series, in_turns
 
-from kaianalytics.gateway.guard import Guard
-from kaianalytics.privacy.answer import answer
-from kaianalytics.privacy.assembling import assemble
-from kaianalytics.privacy.bounding import BoundsAsked, compile_query
+from kaianalytics.gateway.guard.admission import Guard
+from kaianalytics.privacy.bounding.assembling import assemble
+from kaianalytics.privacy.bounding.compiling import BoundsAsked, compile_query
 from kaianalytics.privacy.loss import PrivacyLoss
-from kaianalytics.privacy.lowering import lower
-from kaianalytics.privacy.measurement import Measurement, plan_noise
+from kaianalytics.privacy.measuring.answer import answer
+from kaianalytics.privacy.measuring.measurement import Measurement, plan_noise
 from kaianalytics.privacy.plan import Noisy, Plan
 from kaianalytics.privacy.query import KeyColumn
+from kaianalytics.privacy.reading.lowering import lower
 from kaianalytics.privacy.unit import StatisticsView
 
 TURNS, Z95 = 5, 1.96

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import duckdb
 
-from kaianalytics.gateway.worker import open_store
+from kaianalytics.gateway.workers.worker import open_store
 from kaianalytics.policy.secure_views import views_sql
 from kaianalytics.policy.views import StorePlan, TablePlan
-from kaianalytics.privacy.pre_aggregates import pre_aggregate_sql
+from kaianalytics.privacy.bounding.pre_aggregates import pre_aggregate_sql
 from kaianalytics.warehouse.expressions import table, text
 from kaianalytics.warehouse.numbering import numbered_table
 from kaianalytics.warehouse.tables import Recipe

@@ -1,0 +1,1 @@
+"""Who comes in: the socket, connections, tokens, identities, requests read and refusals told."""

@@ -1,0 +1,211 @@
+"""The gateway's doors: HTTP in, one call of a room behind them, an answer out.
+
+Nothing is decided here. Each door reads one token and hands the work to a thread; `refusing` answers what goes wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from threading import Event
+from typing import TypeVar
+
+from anyio import CapacityLimiter, to_thread
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from kaianalytics.gateway.custodian import Custodian
+from kaianalytics.gateway.door.asking import statistics_request
+from kaianalytics.gateway.door.binding import binding_of
+from kaianalytics.gateway.door.reading import bearer, json_body, path_number, peer, query_text, text_field
+from kaianalytics.gateway.door.refusing import guarded, no_such_door
+from kaianalytics.gateway.isolation import Statement
+from kaianalytics.gateway.tokens import Identity, Session
+from kaianalytics.protocol import API, ISOLATION_HEADER, ROWS_MEDIA_TYPE, SNAPSHOT_HEADER
+
+T = TypeVar("T")
+QUERIES_PER_USER = 8  # at one time; further ones wait without holding a thread
+
+
+def build_app(rooms: Custodian) -> Starlette:
+    """The ASGI application over the rooms behind it."""
+    doors = Doors(rooms)
+    door = partial(guarded, rooms.doorkeeper)
+    routes = [
+        Route(f"{API}/health", door(doors.health), methods=["GET"]),
+        Route(f"{API}/sessions", door(doors.open_session), methods=["POST"]),
+        Route(f"{API}/sql", door(doors.sql), methods=["POST"]),
+        Route(f"{API}/statistics", door(doors.statistics), methods=["POST"]),
+        Route(f"{API}/statistics/plan", door(doors.statistics_plan), methods=["POST"]),
+        Route(f"{API}/releases", door(doors.releases), methods=["GET"]),
+        Route(f"{API}/datasets", door(doors.datasets), methods=["GET"]),
+        Route(f"{API}/budget", door(doors.budget), methods=["GET"]),
+        Route(f"{API}/submissions", door(doors.submit), methods=["POST"]),
+        Route(f"{API}/reviews", door(doors.reviews), methods=["GET"]),
+        Route(f"{API}/reviews/{{review:int}}", door(doors.review), methods=["GET"]),
+        Route(f"{API}/reviews/{{review:int}}/decision", door(doors.decision), methods=["POST"]),
+        Route(f"{API}/workspaces", door(doors.workspaces), methods=["GET"]),
+        Route(f"{API}/workspaces/downloads", door(doors.download), methods=["POST"]),
+        Route(f"{API}/workspaces/removals", door(doors.removed), methods=["POST"]),
+        Route(f"{API}/runs", door(doors.lease), methods=["POST"]),
+        Route(f"{API}/runs/{{run:int}}/finish", door(doors.finish), methods=["POST"]),
+    ]
+    nowhere = partial(no_such_door, rooms.doorkeeper)
+    return Starlette(routes=routes, exception_handlers={404: nowhere, 405: nowhere})
+
+
+class Doors:
+    """One method per door."""
+
+    def __init__(self, rooms: Custodian) -> None:
+        self._doorkeeper = rooms.doorkeeper
+        self._catalogue = rooms.catalogue
+        self._enforcement = rooms.enforcement
+        self._approvals = rooms.approvals
+        self._reviewing = rooms.reviewing
+        self._runs = rooms.runs
+        self._workspaces = rooms.workspaces
+        self._queries: dict[str, CapacityLimiter] = {}
+
+    async def health(self, request: Request) -> Response:
+        return JSONResponse(await run_in_threadpool(self._catalogue.health))
+
+    async def open_session(self, request: Request) -> Response:
+        identity = self._identity(request)
+        body = await json_body(request)
+        grant = await run_in_threadpool(
+            self._doorkeeper.open_session,
+            identity,
+            text_field(body, "purpose"),
+            text_field(body, "kernel"),
+            text_field(body, "notebook", ""),
+            Statement.of(body),
+        )
+        return JSONResponse(grant)
+
+    async def sql(self, request: Request) -> Response:
+        session = self._session(request)
+        text = text_field(await json_body(request), "sql")
+        answer = await _unless_gone(
+            request,
+            self._turns(session),
+            lambda gone: self._enforcement.answer_rows(session, text, gone),
+            lambda gone: self._enforcement.cancel(session, gone),
+        )
+        headers = {SNAPSHOT_HEADER: answer.snapshot, ISOLATION_HEADER: answer.isolation, "kai-digest": answer.digest}
+        return Response(answer.arrow, media_type=ROWS_MEDIA_TYPE, headers=headers)
+
+    async def statistics(self, request: Request) -> Response:
+        session = self._session(request)
+        body = await json_body(request)
+        asked = statistics_request(body)
+        release = await _unless_gone(
+            request,
+            self._turns(session),
+            lambda gone: self._enforcement.answer_statistics(session, asked, gone),
+            lambda gone: self._enforcement.cancel(session, gone),
+        )
+        return JSONResponse(release)
+
+    async def statistics_plan(self, request: Request) -> Response:
+        session = self._session(request)
+        asked = statistics_request(await json_body(request))
+        planned = partial(self._enforcement.plan_statistics, session, asked)
+        return JSONResponse(await to_thread.run_sync(planned, limiter=self._turns(session)))
+
+    async def releases(self, request: Request) -> Response:
+        session = self._session(request)
+        await run_in_threadpool(self._doorkeeper.demand_standing, session)
+        view, contains = query_text(request, "view"), query_text(request, "contains")
+        earlier = await run_in_threadpool(self._enforcement.earlier_releases, session, view, contains)
+        return JSONResponse({"releases": earlier})
+
+    async def datasets(self, request: Request) -> Response:
+        session = self._session(request)
+        await run_in_threadpool(self._doorkeeper.demand_standing, session)
+        return JSONResponse({"datasets": await run_in_threadpool(self._catalogue.datasets, session)})
+
+    async def budget(self, request: Request) -> Response:
+        session = self._session(request)
+        await run_in_threadpool(self._doorkeeper.demand_standing, session)
+        return JSONResponse(await run_in_threadpool(self._catalogue.budget, session, query_text(request, "rho")))
+
+    async def submit(self, request: Request) -> Response:
+        caller = self._identity(request)
+        return JSONResponse(await run_in_threadpool(self._approvals.submit, caller, await json_body(request)))
+
+    async def reviews(self, request: Request) -> Response:
+        caller = self._identity(request)
+        return JSONResponse({"reviews": await run_in_threadpool(self._reviewing.reviews, caller)})
+
+    async def review(self, request: Request) -> Response:
+        caller = self._identity(request)
+        return JSONResponse(await run_in_threadpool(self._reviewing.review, caller, path_number(request, "review")))
+
+    async def decision(self, request: Request) -> Response:
+        caller = self._identity(request)
+        review = path_number(request, "review")
+        return JSONResponse(await run_in_threadpool(self._approvals.decide, caller, review, await json_body(request)))
+
+    async def workspaces(self, request: Request) -> Response:
+        caller = self._identity(request)
+        return JSONResponse(await run_in_threadpool(self._workspaces.rules, caller))
+
+    async def download(self, request: Request) -> Response:
+        caller = self._identity(request)
+        return JSONResponse(await run_in_threadpool(self._workspaces.download, caller, await json_body(request)))
+
+    async def removed(self, request: Request) -> Response:
+        caller = self._identity(request)
+        return JSONResponse(await run_in_threadpool(self._workspaces.removed, caller, await json_body(request)))
+
+    async def lease(self, request: Request) -> Response:
+        caller = self._identity(request)
+        return JSONResponse(await run_in_threadpool(self._runs.lease, caller, await json_body(request)))
+
+    async def finish(self, request: Request) -> Response:
+        caller = self._identity(request)
+        run = path_number(request, "run")
+        return JSONResponse(await run_in_threadpool(self._runs.finish, caller, run, await json_body(request)))
+
+    def _turns(self, session: Session) -> CapacityLimiter:
+        """The threads that a user's queries may hold: a query waits for the same user's, and for nobody else's."""
+        if session.user not in self._queries:
+            self._queries[session.user] = CapacityLimiter(QUERIES_PER_USER)
+        return self._queries[session.user]
+
+    def _identity(self, request: Request) -> Identity:
+        identity = self._doorkeeper.identity(bearer(request), peer(request), binding_of(request))
+        request.state.user = identity.user
+        return identity
+
+    def _session(self, request: Request) -> Session:
+        session = self._doorkeeper.session(bearer(request), peer(request), binding_of(request))
+        request.state.user = session.user
+        return session
+
+
+async def _unless_gone(
+    request: Request, turns: CapacityLimiter, work: Callable[[Event], T], cancel: Callable[[Event], None]
+) -> T:
+    """The result of `work` in a thread; if the client hangs up first, the event is set and its query is cancelled."""
+    gone = Event()
+    working = asyncio.ensure_future(to_thread.run_sync(work, gone, limiter=turns))
+    hanging_up = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({working, hanging_up}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            gone.set()  # first: a query that has not begun then never does
+            await run_in_threadpool(cancel, gone)
+        return await working
+    finally:
+        hanging_up.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,1 @@
+"""What SQL is admitted: DuckDB's own parse tree against explicit lists."""

@@ -1,0 +1,1 @@
+"""A statistical question on its way: asked, prepared, drawn, answered and certified."""

@@ -1,0 +1,189 @@
+"""The parts of FROM, and what a JOIN makes of two of them.
+
+Laws: an equality of two columns along a declared relationship joins; any other condition is a filter, in which no
+identifier is read; a join without such an equality is refused by name, as is every kind of join but INNER and LEFT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kaianalytics.privacy.expression import ColumnOf, Expression
+from kaianalytics.privacy.expressions.operations import call
+from kaianalytics.privacy.query import Relation
+from kaianalytics.privacy.reading.functions import all_of
+from kaianalytics.privacy.reading.joining import Optional, Pair, related, relationships
+from kaianalytics.privacy.reading.literals import met
+from kaianalytics.privacy.reading.scalars import MAX_DEPTH, condition_of
+from kaianalytics.privacy.reading.scope import Scope, Table, optional
+from kaianalytics.privacy.reading.syntax import Node, alias_of, column_path, kind, names, read, sequence
+from kaianalytics.privacy.refusals import listed, quoted, unsupported
+
+_NO_JOIN = {
+    "RIGHT": "JOIN_RIGHT",
+    "FULL": "JOIN_FULL",
+    "SEMI": "JOIN_SEMI",
+    "ANTI": "JOIN_SEMI",
+    "CROSS": "JOIN_CROSS",
+    "NATURAL": "JOIN_NATURAL",
+    "ASOF": "JOIN_ASOF",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one part of FROM gives; `members` are its relations, numbered as they are met in the text."""
+
+    tables: tuple[Table, ...]
+    members: tuple[int, ...]
+    pairs: tuple[Pair, ...] = ()
+    optional: Mapping[int, Optional] = field(default_factory=dict)
+    where: tuple[Expression, ...] = ()
+    merged: Mapping[str, Expression] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class JoinClause:
+    """A JOIN as written: its two sides, whether it is a LEFT JOIN, its ON and its USING."""
+
+    left: Node
+    right: Node
+    is_left: bool
+    on: Node | None
+    using: Sequence[str]
+
+
+def join_clause(node: Node) -> JoinClause:
+    """The parts of a JOIN, once it is sure that it is an inner or a LEFT JOIN with a condition."""
+    fields = ("type", "left", "right", "condition", "join_type", "ref_type", "using_columns", "is_implicit")
+    _, left, right, condition, join_type, ref_type, using, implicit = read(node, *fields)
+    for word, plain in ((ref_type, ("REGULAR",)), (join_type, ("INNER", "LEFT"))):
+        if word not in plain:
+            raise unsupported(_NO_JOIN.get(str(word), "SYNTAX_UNSUPPORTED"), part="This join")
+    if implicit is not False or (condition is None) != bool(using):
+        raise unsupported("SYNTAX_UNSUPPORTED", part="This join")
+    return JoinClause(left, right, join_type == "LEFT", condition, names(using))
+
+
+def joined(clause: JoinClause, left: Part, right: Part, relations: Sequence[Relation]) -> Part:
+    """The two sides as one part."""
+    _refuse_same_names(left, right)
+    scope = scope_of(relations, left, right)
+    sides = _sides(clause, scope, scope_of(relations, left), scope_of(relations, right))
+    pairs, others = _divided(sides, right, relations)
+    if not pairs:
+        raise _undeclared(sides, left, right, relations)
+    where = [_filter(one, two, scope) for one, two in others]
+    where += [condition_of(part, scope) for part in _conjuncts(clause.on) if _equality(part) is None]
+    merged = {name: scope_of(relations, left).any_column((name,)) for name in clause.using}
+    put_together = _left if clause.is_left else _inner
+    return put_together(left, right, tuple(pairs), tuple(where), merged)
+
+
+def scope_of(relations: Sequence[Relation], *parts: Part) -> Scope:
+    """What may be named over some parts of FROM."""
+    merged = {name: value for part in parts for name, value in part.merged.items()}
+    return Scope(relations, tuple(table for part in parts for table in part.tables), merged)
+
+
+def _inner(
+    left: Part, right: Part, pairs: tuple[Pair, ...], where: tuple[Expression, ...], merged: Mapping[str, Expression]
+) -> Part:
+    return Part(
+        (*left.tables, *right.tables),
+        (*left.members, *right.members),
+        (*left.pairs, *right.pairs, *pairs),
+        {**left.optional, **right.optional},
+        (*left.where, *right.where, *where),
+        {**left.merged, **right.merged, **merged},
+    )
+
+
+def _left(
+    left: Part, right: Part, pairs: tuple[Pair, ...], where: tuple[Expression, ...], merged: Mapping[str, Expression]
+) -> Part:
+    if len(right.members) != 1:
+        raise unsupported("LEFT_JOIN_NESTED")
+    attached = Optional(pairs, all_of((*right.where, *where)))
+    return Part(
+        (*left.tables, *map(optional, right.tables)),
+        (*left.members, *right.members),
+        left.pairs,
+        {**left.optional, right.members[0]: attached},
+        left.where,
+        {**left.merged, **merged},
+    )
+
+
+Sides = list[tuple[Expression, Expression]]
+
+
+def _sides(clause: JoinClause, scope: Scope, left: Scope, right: Scope) -> Sides:
+    """The two sides of each equality of columns in ON or USING."""
+    sides = [(left.any_column((name,)), right.any_column((name,))) for name in clause.using]
+    equal = [paths for part in _conjuncts(clause.on) if (paths := _equality(part)) is not None]
+    return sides + [(scope.any_column(one), scope.any_column(two)) for one, two in equal]
+
+
+def _divided(sides: Sides, right: Part, relations: Sequence[Relation]) -> tuple[list[Pair], Sides]:
+    """The equalities along which the join goes, its own side second, and the others."""
+    pairs, others = [], []
+    for one, two in sides:
+        pair = _pair(one, two, right, relations) or _pair(two, one, right, relations)
+        if pair is None:
+            others.append((one, two))
+        else:
+            pairs.append(pair)
+    return pairs, others
+
+
+def _pair(one: Expression, two: Expression, right: Part, relations: Sequence[Relation]) -> Pair | None:
+    if not isinstance(one, ColumnOf) or not isinstance(two, ColumnOf):
+        return None
+    crosses = two.relation in right.members and one.relation not in right.members
+    return (one, two) if crosses and related(one, two, relations) else None
+
+
+def _filter(one: Expression, two: Expression, scope: Scope) -> Expression:
+    if scope.identifying(one) or scope.identifying(two):
+        raise unsupported("JOIN_UNDECLARED", columns=_said(one, two), declared="none between them")
+    return call("=", *met((one, two)))
+
+
+def _undeclared(sides: Sides, left: Part, right: Part, relations: Sequence[Relation]) -> Exception:
+    if not sides:
+        return unsupported("JOIN_NOT_EQUI")
+    declared = listed(tuple(relationships(left.members, right.members, relations)))
+    return unsupported("JOIN_UNDECLARED", columns=_said(*sides[0]), declared=declared)
+
+
+def _said(*sides: Expression) -> str:
+    return " and ".join(quoted(side.name) if isinstance(side, ColumnOf) else "an expression" for side in sides)
+
+
+def _conjuncts(node: Node | None, depth: int = 0) -> Iterator[Node]:
+    if node is None:
+        return
+    if kind(node) == "CONJUNCTION_AND" and depth < MAX_DEPTH:
+        for child in sequence(read(node, "class", "type", "children")[-1]):
+            yield from _conjuncts(child, depth + 1)
+    else:
+        yield node
+
+
+def _equality(node: Node) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """The names of two columns that a condition makes equal; None for any other condition."""
+    if kind(node) != "COMPARE_EQUAL" or alias_of(node):
+        return None
+    _, _, left, right = read(node, "class", "type", "left", "right")
+    if any(kind(side) != "COLUMN_REF" or alias_of(side) for side in (left, right)):
+        return None
+    return column_path(left), column_path(right)
+
+
+def _refuse_same_names(left: Part, right: Part) -> None:
+    taken = {table.name.lower() for table in left.tables}
+    for table in right.tables:
+        if table.name and table.name.lower() in taken:
+            raise unsupported("TABLE_NAME_REPEATED", name=quoted(table.name))
