@@ -92,7 +92,9 @@ READING: Mapping[str, Reason] = {
         "ask what you need of one row, or ask twice",
     ),
     "JOIN_CROSS": Reason(
-        "Cross joins and commas in FROM are not part of a statistic.", _ALONG, "write JOIN … ON a = b"
+        "Nothing joins some of the tables that a comma or CROSS JOIN puts beside each other.",
+        _ALONG,
+        "write JOIN … ON a.key = b.key, or WHERE a.key = b.key",
     ),
     "JOIN_RIGHT": Reason("RIGHT JOIN is not part of a statistic.", _ALONG, "exchange the sides, and write LEFT JOIN"),
     "JOIN_FULL": Reason("FULL JOIN is not part of a statistic.", _ALONG, "use JOIN or LEFT JOIN"),

@@ -155,6 +155,14 @@ def _day(value: Any) -> Any:
         "SELECT region, count(*), sum(amount), avg(age) FROM customers c JOIN orders o USING (customer_id) GROUP BY 1",
         "SELECT reason, count(*), sum(refund), sum(o.amount) FROM orders o JOIN returns r ON r.order_id = o.order_id "
         "AND r.customer_id = o.customer_id GROUP BY reason",
+        "SELECT reason, count(*), count(o.amount), sum(o.amount) FROM returns r LEFT JOIN (SELECT * FROM customers "
+        "WHERE age > 20) c ON c.customer_id = r.customer_id LEFT JOIN orders o ON o.customer_id = c.customer_id "
+        "GROUP BY reason",
+        "SELECT region, category, country, count(*), sum(amount) FROM orders o, customers c, (SELECT p.*, country "
+        "FROM products p, makers m WHERE m.maker = p.maker AND weight > 1) p WHERE age > 5 AND "
+        "o.product = p.product AND c.customer_id = o.customer_id AND amount > 10 GROUP BY ALL",
+        "SELECT region, category, count(*), sum(amount) FROM products p CROSS JOIN orders o JOIN customers c "
+        "USING (customer_id) WHERE o.product = p.product AND age > 5 GROUP BY ALL",
         "SELECT month(sent) AS m, hour(ordered_at) // 6 AS h, count(*) FROM orders GROUP BY ALL",
         "SELECT quantity // 10 AS q, sum(CASE WHEN gift THEN 1 ELSE 0 END), sum(least(greatest(raw, 0), 20)), "
         "sum(amount) / count(*), round(100.0 * count(*) FILTER (WHERE gift) / count(*), 1) FROM orders GROUP BY q",

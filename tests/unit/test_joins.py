@@ -106,6 +106,11 @@ def test_a_view_is_public_or_about_a_population() -> None:
         ("SELF_JOIN", "orders a JOIN (SELECT customer_id FROM orders) b ON a.customer_id = b.customer_id"),
         ("JOIN_CROSS", "orders, products"),
         ("JOIN_CROSS", "orders CROSS JOIN products"),
+        ("JOIN_CROSS", "orders, products WHERE orders.product = products.product OR gift"),
+        ("JOIN_CROSS", "orders, products WHERE orders.channel = products.category"),
+        ("JOIN_CROSS", "orders, products, makers WHERE orders.product = products.product"),
+        ("JOIN_CROSS", "orders, customers WHERE orders.order_id = customers.customer_id"),
+        ("LEFT_JOIN_NESTED", "orders o LEFT JOIN (products p CROSS JOIN makers) ON o.product = p.product"),
         ("JOIN_RIGHT", "orders RIGHT JOIN products USING (product)"),
         ("JOIN_FULL", "orders FULL JOIN products USING (product)"),
         ("JOIN_SEMI", "orders SEMI JOIN products USING (product)"),
@@ -147,6 +152,15 @@ def test_a_refused_join_names_what_is_declared() -> None:
 def test_an_inner_join_after_a_left_join_may_go_on_from_its_side() -> None:
     query = source("orders LEFT JOIN products USING (product) JOIN makers ON makers.maker = products.maker")
     assert list(map(said, query.source.joins)) == ["left product=1.product", "inner 1.maker=2.maker"]
+
+
+def test_what_a_comma_puts_together_is_joined_by_where() -> None:
+    query = source("orders o, products p WHERE p.product = o.product AND gift AND amount > 1")
+    assert list(map(said, query.source.joins)) == ["inner product=1.product"]
+    assert shown(query.where) == "(and gift (> amount 1))"
+    joined = source("orders o JOIN customers c USING (customer_id) JOIN returns r ON r.order_id = o.order_id")
+    where = "c.customer_id = o.customer_id AND r.order_id = o.order_id"
+    assert source(f"orders o, customers c CROSS JOIN returns r WHERE {where}").source == joined.source
 
 
 def test_a_join_that_meets_the_optional_side_of_a_nested_join_is_refused() -> None:

@@ -188,7 +188,7 @@ def check_populations(source: Source) -> None:
 def _joined(source: Source, place: int) -> str:
     join = source.joins[place - 1]
     tests = [*_same_unit(source, place, join), *_same_window(source, place)]
-    tests += [written(call("=", one, two)) for one, two in join.on if not _both_units(source, one, two)]
+    tests += [written(call("=", one, two)) for one, two in join.on if not _compared_anyway(source, one, two)]
     tests += [] if join.where is None else [written(join.where)]
     kind = {"inner": "INNER JOIN", "left": "LEFT JOIN"}[join.kind]
     return f"{kind} {_relation(source, place)} ON {' AND '.join(tests) or 'TRUE'}"
@@ -217,8 +217,14 @@ def _units_before(source: Source, place: int) -> list[int]:
     return [i for i, relation in enumerate(source.relations[:place]) if relation.view.unit]
 
 
+def _compared_anyway(source: Source, one: ColumnOf, two: ColumnOf) -> bool:
+    """Whether the units' keys already say it; where an earlier LEFT JOIN found nothing, its own unit is missing too."""
+    optional = one.relation > 0 and source.joins[one.relation - 1].kind == "left"
+    return _both_units(source, one, two) and not optional
+
+
 def _both_units(source: Source, one: ColumnOf, two: ColumnOf) -> bool:
-    """Whether both columns name their rows' units, whose keys are compared anyway."""
+    """Whether both columns name their rows' units."""
     return all(_is_unit(source.relations[column.relation].view.unit, column.name) for column in (one, two))
 
 

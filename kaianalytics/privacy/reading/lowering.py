@@ -74,8 +74,9 @@ def lower(tree: Mapping[str, Any], views: Views, lookups: Mapping[str, Relation]
         raise unsupported("DISTINCT_UNSUPPORTED")
     if not any(item.noisy for item in items):
         raise unsupported("NO_AGGREGATE")
-    source = from_of(from_node, cte_map, views, lookups or {})
-    where = _where(where_node, source, _Row(source.scope, items))
+    source = from_of(from_node, where_node, cte_map, views, lookups or {})
+    row = _Row(source.scope, items)
+    where = all_of((*source.where, *(condition_of(one, row) for one in source.filters)))
     keys = _keys(items, groups, sets, handling, source.scope)
     return _Answer(items, keys, where, source).query(having, sequence(modifiers))
 
@@ -106,11 +107,6 @@ class _Row:
         if aliased[0].noisy:
             raise unsupported("AGGREGATE_MISPLACED", function=quoted(path[0]))
         return expression_of(aliased[0].node, self.scope)
-
-
-def _where(node: Node | None, source: From, row: _Row) -> Expression | None:
-    written = () if node is None else (condition_of(node, row),)
-    return all_of((*source.where, *written))
 
 
 # --- keys

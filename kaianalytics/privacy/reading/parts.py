@@ -2,12 +2,13 @@
 
 Laws: an equality of two columns along a declared relationship joins; any other condition is a filter, in which no
 identifier is read; a join without such an equality is refused by name, as is every kind of join but INNER and LEFT.
+Tables that only a comma or CROSS JOIN puts together are joined by such equalities of the WHERE beside them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kaianalytics.privacy.expression import ColumnOf, Expression
 from kaianalytics.privacy.expressions.operations import call
@@ -25,7 +26,6 @@ _NO_JOIN = {
     "FULL": "JOIN_FULL",
     "SEMI": "JOIN_SEMI",
     "ANTI": "JOIN_SEMI",
-    "CROSS": "JOIN_CROSS",
     "NATURAL": "JOIN_NATURAL",
     "ASOF": "JOIN_ASOF",
 }
@@ -41,34 +41,39 @@ class Part:
     optional: Mapping[int, Optional] = field(default_factory=dict)
     where: tuple[Expression, ...] = ()
     merged: Mapping[str, Expression] = field(default_factory=dict)
+    crossed: bool = False  # whether some of it is left to WHERE to join
 
 
 @dataclass(frozen=True)
 class JoinClause:
-    """A JOIN as written: its two sides, whether it is a LEFT JOIN, its ON and its USING."""
+    """A JOIN as written: its two sides, whether it is a LEFT JOIN, its ON and its USING; none of them if `crossed`."""
 
     left: Node
     right: Node
     is_left: bool
     on: Node | None
     using: Sequence[str]
+    crossed: bool
 
 
 def join_clause(node: Node) -> JoinClause:
-    """The parts of a JOIN, once it is sure that it is an inner or a LEFT JOIN with a condition."""
+    """The parts of a JOIN, once it is sure that it is an inner or a LEFT JOIN with a condition, or left to WHERE."""
     fields = ("type", "left", "right", "condition", "join_type", "ref_type", "using_columns", "is_implicit")
     _, left, right, condition, join_type, ref_type, using, implicit = read(node, *fields)
-    for word, plain in ((ref_type, ("REGULAR",)), (join_type, ("INNER", "LEFT"))):
+    for word, plain in ((ref_type, ("REGULAR", "CROSS")), (join_type, ("INNER", "LEFT"))):
         if word not in plain:
             raise unsupported(_NO_JOIN.get(str(word), "SYNTAX_UNSUPPORTED"), part="This join")
-    if implicit is not False or (condition is None) != bool(using):
+    crossed = (ref_type, join_type, condition, using) == ("CROSS", "INNER", None, [])
+    if not crossed and (implicit is not False or (condition is None) != bool(using) or ref_type == "CROSS"):
         raise unsupported("SYNTAX_UNSUPPORTED", part="This join")
-    return JoinClause(left, right, join_type == "LEFT", condition, names(using))
+    return JoinClause(left, right, join_type == "LEFT", condition, names(using), crossed)
 
 
 def joined(clause: JoinClause, left: Part, right: Part, relations: Sequence[Relation]) -> Part:
     """The two sides as one part."""
     _refuse_same_names(left, right)
+    if clause.crossed:
+        return replace(_inner(left, right, (), (), {}), crossed=True)
     scope = scope_of(relations, left, right)
     sides = _sides(clause, scope, scope_of(relations, left), scope_of(relations, right))
     pairs, others = _divided(sides, right, relations)
@@ -97,6 +102,7 @@ def _inner(
         {**left.optional, **right.optional},
         (*left.where, *right.where, *where),
         {**left.merged, **right.merged, **merged},
+        left.crossed or right.crossed,
     )
 
 
@@ -113,7 +119,45 @@ def _left(
         {**left.optional, right.members[0]: attached},
         left.where,
         {**left.merged, **merged},
+        left.crossed,
     )
+
+
+def joined_by_where(part: Part, where: Node | None, relations: Sequence[Relation]) -> tuple[Part, list[Node]]:
+    """The part with the joins that were left to its WHERE, and the conditions of WHERE that are left."""
+    if not part.crossed:
+        return part, [] if where is None else [where]
+    scope, pairs, left = scope_of(relations, part), list(part.pairs), []
+    for condition in _conjuncts(where):
+        pair = _pair_of(condition, part, scope)
+        if pair is None:
+            left.append(condition)
+        else:
+            pairs.append(pair)
+    if not _connected(part.members, [*pairs, *(pair for one in part.optional.values() for pair in one.on)]):
+        raise unsupported("JOIN_CROSS")
+    return replace(part, pairs=tuple(pairs), crossed=False), left
+
+
+def _pair_of(condition: Node, part: Part, scope: Scope) -> Pair | None:
+    """The two columns that a condition of WHERE joins; a column that may be missing joins nothing."""
+    paths = _equality(condition)
+    if paths is None or not all(scope.has(path[-1]) for path in paths):
+        return None
+    one, two = map(scope.any_column, paths)
+    if not isinstance(one, ColumnOf) or not isinstance(two, ColumnOf) or not related(one, two, scope.relations):
+        return None
+    return None if {one.relation, two.relation} & part.optional.keys() else (one, two)
+
+
+def _connected(members: Sequence[int], pairs: Sequence[Pair]) -> bool:
+    met, reached = {members[0]}, 0
+    while len(met) > reached:
+        reached = len(met)
+        for one, two in pairs:
+            if {one.relation, two.relation} & met:
+                met |= {one.relation, two.relation}
+    return met >= set(members)
 
 
 Sides = list[tuple[Expression, Expression]]

@@ -15,7 +15,7 @@ from kaianalytics.privacy.query import Relation, Source, Views
 from kaianalytics.privacy.reading.functions import is_aggregate
 from kaianalytics.privacy.reading.joining import Graph, ordered
 from kaianalytics.privacy.reading.naming import name_of
-from kaianalytics.privacy.reading.parts import Part, join_clause, joined, scope_of
+from kaianalytics.privacy.reading.parts import Part, join_clause, joined, joined_by_where, scope_of
 from kaianalytics.privacy.reading.scalars import condition_of, expression_of
 from kaianalytics.privacy.reading.scope import Scope, Table, mapped, table_of
 from kaianalytics.privacy.reading.syntax import (
@@ -63,11 +63,15 @@ _MODIFIERS = {"ORDER_MODIFIER": "ORDER BY", "LIMIT_MODIFIER": "LIMIT", "DISTINCT
 
 @dataclass(frozen=True)
 class From:
-    """What FROM gives: the source, the scope over it, and the conditions of its inner joins and subqueries."""
+    """What FROM gives: the source, the scope over it, and the conditions of its inner joins and subqueries.
+
+    `filters` are the conditions of WHERE that are still to be read.
+    """
 
     source: Source
     scope: Scope
     where: tuple[Expression, ...]
+    filters: tuple[Node, ...]
 
 
 @dataclass(frozen=True)
@@ -80,10 +84,11 @@ class _Query:
     named: Mapping[str, _Query]
 
 
-def from_of(node: Node, cte_map: Any, views: Views, lookups: Mapping[str, Relation]) -> From:
-    """The relations of a SELECT whose FROM is `node` and whose WITH is `cte_map`."""
+def from_of(node: Node, where: Node | None, cte_map: Any, views: Views, lookups: Mapping[str, Relation]) -> From:
+    """The relations of a SELECT whose FROM is `node`, beside a WHERE, and whose WITH is `cte_map`."""
     reader = _Reader(views, lookups)
     part = reader.part_of(node, reader.named_in(cte_map, {}), 0)
+    part, filters = joined_by_where(part, where, reader.relations)
     reader.refuse_unused()
     source, places = ordered(Graph(tuple(reader.relations), part.pairs, part.optional))
 
@@ -93,7 +98,7 @@ def from_of(node: Node, cte_map: Any, views: Views, lookups: Mapping[str, Relati
     tables = [Table(one.name, {name: moved(value) for name, value in one.columns.items()}) for one in part.tables]
     merged = {name: moved(value) for name, value in part.merged.items()}
     scope = Scope(source.relations, tuple(tables), merged)
-    return From(_renumbered(source, places), scope, tuple(map(moved, part.where)))
+    return From(_renumbered(source, places), scope, tuple(map(moved, part.where)), tuple(filters))
 
 
 def _renumbered(source: Source, places: Mapping[int, int]) -> Source:
@@ -186,9 +191,11 @@ class _Reader:
             raise unsupported("SUBQUERY_SHAPE", part=_MODIFIERS.get(kind(modifier), "This part"))
         if groups != [] or sets != [] or having is not None or handling != "STANDARD_HANDLING":
             raise unsupported("SUBQUERY_SHAPE", part="GROUP BY")
-        inner = self.part_of(source, self.named_in(cte_map, named), depth)
+        inner, filters = joined_by_where(
+            self.part_of(source, self.named_in(cte_map, named), depth), where, self.relations
+        )
         scope = scope_of(self.relations, inner)
-        conditions = () if where is None else (condition_of(where, scope),)
+        conditions = [condition_of(one, scope) for one in filters]
         shown: dict[str, Expression] = {}
         for item in sequence(items):
             for column, value in _projected(item, scope):
