@@ -172,6 +172,8 @@ def _day(value: Any) -> Any:
         "SELECT channel, sum(twice), avg(twice + quantity) FROM o WHERE quantity > 5 GROUP BY channel",
         "SELECT CASE WHEN amount > 500 THEN 'big' WHEN gift THEN 'gift' END AS k, count(*), count(raw), "
         "count_if(raw > 5) FROM orders GROUP BY 1",
+        "SELECT CASE WHEN gift THEN day WHEN quantity > 25 THEN CAST(day AS TIMESTAMP) END AS k, count(*), sum(amount) "
+        "FROM orders GROUP BY k",
         "SELECT upper(channel) AS k, sum(change), sum(-change), sum(abs(change)) FROM orders GROUP BY k",
         "SELECT dayofweek(day) AS k, sum(date_diff('day', day, day + INTERVAL 1 MONTH) % 2) FROM orders GROUP BY k",
         "SELECT count(*) AS n, coalesce(sum(amount) FILTER (WHERE amount > 5000), 0) FROM orders",

@@ -138,3 +138,12 @@ def test_the_width_of_a_measure_counts() -> None:
     top = "SELECT wide, approx_top_k(wider, 3) FROM orders GROUP BY wide"
     with pytest.raises(QueryUnsupported, match="more than 250 groups"):
         cells_of(asked(top))
+
+
+def test_a_day_among_moments_stands_there_once() -> None:
+    """Twice, and a unit would move two numbers of a most frequent value where one is proved."""
+    mixed = "CASE WHEN gift THEN day ELSE CAST(day AS TIMESTAMP) END"
+    values = domain(mixed)
+    assert values is not None and len(values) == len(JANUARY) and set(map(type, values)) == {datetime}
+    [top] = asked(f"SELECT approx_top_k({mixed}, 3) FROM orders").measures
+    assert top.domain == values

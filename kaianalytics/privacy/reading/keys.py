@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, time
 from itertools import product
 from math import prod
 from typing import Any
@@ -42,7 +42,8 @@ class Domains:
     def of(self, expression: Expression) -> Domain | None:
         """Every value that the expression can show, or None where that isn't public."""
         image = self._image(expression)
-        return self._intrinsic(expression) if image is None else image
+        found = self._intrinsic(expression) if image is None else image
+        return _moments(found) if found and expression.type == "timestamp" else found
 
     def is_optional(self, column: ColumnOf) -> bool:
         """Whether the column belongs to the right side of a LEFT JOIN, and is missing where nothing is joined."""
@@ -113,6 +114,11 @@ class Domains:
         if any(domain is None for domain in domains):
             return None
         return tuple(dict.fromkeys(value for domain in domains for value in domain or ()))
+
+
+def _moments(values: Domain) -> Domain:
+    """Days among moments as their midnights, which the engine does not tell apart: no value stands there twice."""
+    return tuple(dict.fromkeys(datetime.combine(one, time()) if type(one) is date else one for one in values))
 
 
 def cells_of(query: StatisticsQuery) -> tuple[Cell, ...] | None:
