@@ -60,3 +60,27 @@ def test_a_questions_names_are_the_same_in_every_process() -> None:
             [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
         )
         assert said.stdout.split("\n")[:-1] == here
+
+
+ORDERS_OF_ONE = (
+    "SELECT device, COUNT(*) AS n, AVG(seconds) AS s, MEDIAN(pages) AS m, VARIANCE(pages) AS v, "
+    "COUNT(*) FILTER (WHERE pages > 3) * 1.0 / COUNT(*) AS share FROM sessions GROUP BY device HAVING COUNT(*) > 5",
+    "SELECT COUNT(*) FILTER (WHERE pages > 3) * 1.0 / COUNT(*) AS share, VARIANCE(pages) AS v, MEDIAN(pages) AS m, "
+    "device, AVG(seconds) AS s, COUNT(*) AS n FROM sessions GROUP BY device ORDER BY s",
+)
+
+
+def test_the_same_measures_are_one_charge_in_whichever_order_they_are_selected() -> None:
+    contracts, guard = load(CONTRACTS), Guard()
+    tables = store_plan(contracts, PURPOSE, "statistics").tables
+    views = {name: table.statistics for name, table in tables.items() if table.statistics is not None}
+    ground = Ground(views, {}, contracts.purposes.populations, "snapshot", lambda *subject: None)
+    session = Session("s", "aiko", 0, PURPOSE, "interactive", "k")
+    one, two = (
+        prepare(guard.admit(sql, ("sessions",), STATISTICS_FUNCTIONS), asked, session, ground)
+        for sql in ORDERS_OF_ONE
+        for asked in (StatisticsRequest(sql, rho="0.01"),)
+    )
+    guard.close()
+    assert one.charge == two.charge and one.subject == two.subject and one.asked != two.asked
+    assert [figure.name for figure in two.query.figures] == ["share", "v", "m", "s", "n"]

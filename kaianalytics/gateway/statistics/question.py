@@ -28,6 +28,7 @@ from kaianalytics.privacy.measuring.prices import Price, price_of
 from kaianalytics.privacy.measuring.pricing import Priced, priced
 from kaianalytics.privacy.plan import Noisy, Plan
 from kaianalytics.privacy.query import Relation, StatisticsQuery
+from kaianalytics.privacy.reading.arranging import arranged
 from kaianalytics.privacy.reading.lowering import lower
 from kaianalytics.privacy.unit import Profile, StatisticsView
 from kaianalytics.protocol import StatisticsRequest
@@ -168,7 +169,7 @@ def lowered(
 ) -> tuple[StatisticsQuery, BoundsAsked]:
     """What an admitted tree asks of the views, narrowed to the analyst's own bounds, and those bounds."""
     asked = BoundsAsked.of(bounds)
-    query = lower(tree, asked.narrowed(views), tables)
+    query = arranged(lower(tree, asked.narrowed(views), tables))
     asked.check_values(query.source)
     return query, asked
 
