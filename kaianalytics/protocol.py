@@ -137,7 +137,7 @@ class Budget:
 
     `questions_left` is how many more questions the tightest allowance covers at `price`, the ρ that was named or that
     the last question cost; None where neither is known. `years` are the customer-years that windows were read of, the
-    newest first. `ask` says who gives more, and how.
+    newest first. `ask` says who gives more, and how. `others` are further populations of the purpose.
     """
 
     population: str
@@ -148,12 +148,14 @@ class Budget:
     questions_left: int | None = None
     years: tuple[YearLoss, ...] = ()
     ask: str = ""
+    others: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Budget:
         """The budget that `asdict` wrote."""
         lines = tuple(BudgetLine(**line) for line in data["lines"])
-        return cls(**{**data, "lines": lines, "years": tuple(YearLoss(**year) for year in data.get("years", ()))})
+        years = tuple(YearLoss(**year) for year in data.get("years", ()))
+        return cls(**{**data, "lines": lines, "years": years, "others": tuple(data.get("others", ()))})
 
 
 @dataclass(frozen=True)

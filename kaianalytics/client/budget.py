@@ -35,7 +35,8 @@ class BudgetTable(Shown):
         """What the figures are, how many more questions they cover, what was lost by year, who gives more."""
         budget = self.budget
         about = f"ρ of {budget.population}, for {budget.purpose}. What is spent does not come back."
-        told = (about, budget.note, *(_year(year, budget.population) for year in budget.years), budget.ask)
+        others = tuple(f'Another account: `kai.budget(population="{name}")`.' for name in budget.others)
+        told = (about, budget.note, *(_year(year, budget.population) for year in budget.years), *others, budget.ask)
         return tuple(sentence for sentence in told if sentence)
 
     def _text(self) -> str:

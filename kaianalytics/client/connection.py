@@ -167,13 +167,15 @@ class Connection:
         data = self._door.request_json("GET", f"{API}/datasets")
         return DatasetList(_read(lambda answer: tuple(_dataset(entry) for entry in answer["datasets"]), data))
 
-    def budget(self, *, rho: Number | None = None) -> BudgetTable:
+    def budget(self, *, rho: Number | None = None, population: str = "") -> BudgetTable:
         """What is left of every allowance that this purpose's statistics are charged to, and who gives more.
 
-        How many more questions that is, is counted at `rho`, or at the price of the last question.
+        How many more questions that is, is counted at `rho`, or at the price of the last question. Where a purpose has
+        views about several populations, each has an account of its own: name one, or the first is shown.
         """
-        asked = "" if rho is None else f"?{urlencode({'rho': rho_text(rho)})}"
-        return BudgetTable(_read(Budget.from_json, self._door.request_json("GET", f"{API}/budget{asked}")))
+        asked = {"rho": "" if rho is None else rho_text(rho), "population": population}
+        path = f"{API}/budget?{urlencode({name: text for name, text in asked.items() if text})}".rstrip("?")
+        return BudgetTable(_read(Budget.from_json, self._door.request_json("GET", path)))
 
     def _plan(self, query: str, asking: Asking) -> PlanTable:
         data = self._door.request_json("POST", f"{API}/statistics/plan", asking.request(query))

@@ -41,9 +41,9 @@ class Catalogue:
         names = sorted({name for tables in plans.values() for name in tables})
         return [asdict(_dataset(serving, session.purpose, name, plans)) for name in names]
 
-    def budget(self, session: Session, rho: str) -> dict[str, Any]:
-        """What is left of each allowance that the session's questions are charged to; `rho` may name a price, or ''."""
-        return asdict(budget(self._context, self._context.serving(), session, rho))
+    def budget(self, session: Session, rho: str, population: str) -> dict[str, Any]:
+        """What is left of each allowance of a population; `rho` may name a price, and both may be ''."""
+        return asdict(budget(self._context, self._context.serving(), session, rho, population))
 
 
 def _dataset(serving: Serving, purpose: str, name: str, plans: dict[Access, Any]) -> Dataset:

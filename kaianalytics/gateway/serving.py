@@ -77,11 +77,15 @@ class Serving:
         stated = (view.windows for view in self.statistics_views(purpose).values())
         return tuple(dict.fromkeys(window_id(start_of(each.last, each.span), each.span) for each in stated if each))
 
-    def population(self, purpose: str) -> str:
-        """The first of them; Refused NO_STATISTICS where the purpose has none."""
-        for name in self.populations(purpose):
-            return name
-        raise Refused("NO_STATISTICS", "No statistics can be asked for this purpose.", hint="see `kai.datasets()`")
+    def population(self, purpose: str, named: str = "") -> str:
+        """The one that is named, or the first; Refused NO_STATISTICS or POPULATION_UNKNOWN where there is none."""
+        known = self.populations(purpose)
+        if not known:
+            raise Refused("NO_STATISTICS", "No statistics can be asked for this purpose.", hint="see `kai.datasets()`")
+        if named and named not in known:
+            message = "This purpose's statistics are about no population of that name."
+            raise Refused("POPULATION_UNKNOWN", message, hint=f"there are: {', '.join(known)}")
+        return named or known[0]
 
     @cached_property
     def _view_statements(self) -> Mapping[tuple[str, Access], tuple[ViewSql, ...]]:

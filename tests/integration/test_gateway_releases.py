@@ -175,6 +175,9 @@ def test_the_budget_says_how_many_more_such_questions_at_which_price_and_who_giv
     assert (stated["price"], stated["questions_left"]) == ("0.05", int(left / Decimal("0.05")))
     assert "sora" in budget["ask"] and "kai budget raise" in budget["ask"]
     assert [line["name"] for line in budget["lines"]][:2] == ["account", "purpose"]
+    assert asker.door.request_json("GET", f"{API}/budget?population=customers") == budget
+    unknown = refusal(lambda: asker.door.request_json("GET", f"{API}/budget?population=staff"))
+    assert unknown.code == "POPULATION_UNKNOWN" and "customers" in str(unknown.hint)
     for wrong in ("0", "-1", "NaN", "x"):
         assert refusal(lambda wrong=wrong: asker.door.request_json("GET", f"{API}/budget?rho={wrong}")).code == "RHO"
 

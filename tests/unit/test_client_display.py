@@ -306,10 +306,12 @@ def test_datasets_convert_and_are_found_by_name() -> None:
 def test_a_budget_shows_what_is_left_how_many_more_questions_and_who_gives_more() -> None:
     lines = (BudgetLine("account", "2", "1.5", "0.5"), BudgetLine("window 2026-10-01", "0.1", "0", "0.1"))
     years = (YearLoss(2026, "0.018", "1.1", "0.000001"),)
-    budget = BudgetTable(
-        Budget("customers", "ad-targeting", lines, "At ρ 0.002: 50 more.", "0.002", 50, years, "sora may raise it.")
+    stated = Budget(
+        "customers", "ad-targeting", lines, "At ρ 0.002: 50 more.", "0.002", 50, years, "sora may raise it."
     )
+    budget = BudgetTable(replace(stated, others=("staff",)))
     for sentence in (
+        'Another account: `kai.budget(population="staff")`.',
         "25%",
         "window 2026-10-01",
         "50 more",

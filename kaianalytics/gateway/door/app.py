@@ -132,7 +132,8 @@ class Doors:
     async def budget(self, request: Request) -> Response:
         session = self._session(request)
         await run_in_threadpool(self._doorkeeper.demand_standing, session)
-        return JSONResponse(await run_in_threadpool(self._catalogue.budget, session, query_text(request, "rho")))
+        rho, population = query_text(request, "rho"), query_text(request, "population")
+        return JSONResponse(await run_in_threadpool(self._catalogue.budget, session, rho, population))
 
     async def submit(self, request: Request) -> Response:
         caller = self._identity(request)

@@ -25,9 +25,9 @@ from kaianalytics.records.transaction import Reading
 WINDOWS_SHOWN = 6  # the newest ones that anything was charged to
 
 
-def budget(context: Context, serving: Serving, session: Session, rho: str = "") -> Budget:
-    """What is left of each allowance that the session's questions are charged to, and how far it goes at a price."""
-    population = serving.contracts.purposes.populations[serving.population(session.purpose)]
+def budget(context: Context, serving: Serving, session: Session, rho: str = "", about: str = "") -> Budget:
+    """What is left of each allowance of the population that questions are `about`, and how far it goes at a price."""
+    population = serving.contracts.purposes.populations[serving.population(session.purpose, about)]
     views = serving.statistics_views(session.purpose).values()
     products = [view.name for view in views if view.unit and view.unit.population == population.name]
     whose = (population.name, session.purpose, session.user)
@@ -46,6 +46,7 @@ def budget(context: Context, serving: Serving, session: Session, rho: str = "") 
         price=plain(_per_window(price).rho) if price else "",
         questions_left=left,
         years=_years(years, population.reporting_delta),
+        others=tuple(name for name in serving.populations(session.purpose) if name != population.name),
         ask=f"{stewards(context.roles())} may raise an allowance, with a reason: `kai budget raise`.",
     )
 
