@@ -155,9 +155,12 @@ class Connection:
         """
         return self._plan(query, Asking(rho=rho, epsilon=epsilon, size=size, bounds=bounds, tables=tables))
 
-    def releases(self, view: str = "", contains: str = "") -> ReleaseList:
-        """Earlier recorded answers of this purpose, newest first: of one view, or with a text in their question."""
-        asked = {name: text for name, text in (("view", view), ("contains", contains)) if text}
+    def releases(self, view: str = "", contains: str = "", *, purpose: str = "") -> ReleaseList:
+        """Earlier recorded answers of this purpose, newest first: of one view, or with a text in their question.
+
+        Another `purpose` may be named where the register of purposes lets this one be shown its answers.
+        """
+        asked = {name: text for name, text in (("view", view), ("contains", contains), ("purpose", purpose)) if text}
         path = f"{API}/releases" + (f"?{urlencode(asked)}" if asked else "")
         recorded = _read(_recorded, self._door.request_json("GET", path))
         return ReleaseList(tuple(ReleaseTable(one.release, charged=False, recorded=one.at) for one in recorded))

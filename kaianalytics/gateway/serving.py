@@ -16,6 +16,7 @@ from pathlib import Path
 from kaianalytics.custody import contracts as contract_files
 from kaianalytics.errors import BuildFault, Refused
 from kaianalytics.policy.contract import Access, Contracts
+from kaianalytics.policy.leaving import RowsCaps
 from kaianalytics.policy.secure_views import ViewSql, views_sql
 from kaianalytics.policy.views import StorePlan, store_plan
 from kaianalytics.privacy.bounding.windows import start_of
@@ -67,6 +68,10 @@ class Serving:
         tables = self.plans[purpose, "rows"].tables
         return frozenset(column.name for view in views if view in tables for column in tables[view].columns)
 
+    def rows_caps(self, views: Iterable[str]) -> Mapping[str, RowsCaps]:
+        """What of these views may leave as rows."""
+        return {view: self.contracts.products[view].rows_caps for view in views}
+
     def populations(self, purpose: str) -> tuple[str, ...]:
         """The populations whose accounts a purpose's statistics are charged to."""
         views = self.statistics_views(purpose).values()
@@ -86,6 +91,17 @@ class Serving:
             message = "This purpose's statistics are about no population of that name."
             raise Refused("POPULATION_UNKNOWN", message, hint=f"there are: {', '.join(known)}")
         return named or known[0]
+
+    def releases_of(self, purpose: str, named: str) -> str:
+        """The purpose whose recorded answers are asked for; Refused RELEASES_OF_PURPOSE where this one sees none of them."""
+        if named in ("", purpose) or named in self.contracts.purposes.purposes[purpose].releases_of:
+            return named or purpose
+        raise Refused(
+            "RELEASES_OF_PURPOSE",
+            "The recorded answers of that purpose are not shown for this one.",
+            rule="an answer serves the purpose that it was asked for, unless the register of purposes says otherwise",
+            hint="ask the question for this purpose, or a steward about `releases_of` in purposes.yaml",
+        )
 
     @cached_property
     def _view_statements(self) -> Mapping[tuple[str, Access], tuple[ViewSql, ...]]:

@@ -14,7 +14,17 @@ from kaianalytics.policy.clauses import PURPOSE_CLAUSES
 from kaianalytics.policy.reading import Document, Faults, Part
 from kaianalytics.privacy.loss import PrivacyLoss
 
-# The fields of a population in purposes.yaml, and what each means. The reference page is made of this table.
+# The fields of a purpose and of a population in purposes.yaml, and what each means: the reference page is made of this.
+PURPOSE_FIELDS: Mapping[str, str] = {
+    "title": "Its name on screens.",
+    "clause": "The clause of the privacy policy that states it.",
+    "open": "Whether the sandbox serves it: only then it has stores.",
+    "description": "What it is for, in a sentence.",
+    "dpv": "Terms of the Data Privacy Vocabulary.",
+    "fideslang": "Terms of fideslang.",
+    "releases_of": "Other purposes whose recorded answers its analysts may be shown, where they may ask about the same "
+    "products themselves: `kai.releases(purpose=…)`. Without it each purpose sees its own alone.",
+}
 POPULATION_FIELDS: Mapping[str, str] = {
     "product": "The product that lists the units.",
     "key": "Its column that names them: required, and the population's own privacy unit.",
@@ -42,6 +52,7 @@ class Purpose:
     description: str = ""
     dpv: tuple[str, ...] = ()
     fideslang: tuple[str, ...] = ()
+    releases_of: tuple[str, ...] = ()  # other purposes whose recorded answers may be shown
 
 
 @dataclass(frozen=True)
@@ -127,13 +138,14 @@ def read_purposes(document: Document, faults: Faults) -> Purposes:
     version = root.text("version")
     purposes = {key: _purpose(key, part) for key, part in root.named("purposes").items()}
     _check_clauses(root, purposes)
+    _check_releases(root, purposes)
     parts = root.named("populations")
     populations = {name: each for name, part in parts.items() if (each := _population(name, part, purposes))}
     return Purposes(version, purposes, populations)
 
 
 def _purpose(key: str, part: Part) -> Purpose:
-    part.only("title", "clause", "open", "description", "dpv", "fideslang")
+    part.only(*PURPOSE_FIELDS)
     return Purpose(
         key=key,
         title=part.text("title"),
@@ -142,7 +154,16 @@ def _purpose(key: str, part: Part) -> Purpose:
         description=part.text("description", ""),
         dpv=part.texts("dpv", required=False),
         fideslang=part.texts("fideslang", required=False),
+        releases_of=part.texts("releases_of", required=False),
     )
+
+
+def _check_releases(root: Part, purposes: Mapping[str, Purpose]) -> None:
+    for key, purpose in purposes.items():
+        for other in purpose.releases_of:
+            if other == key or other not in purposes or not purposes[other].open:
+                place = (*root.path, "purposes", key, "releases_of")
+                root.faults.note(root.document, place, f"`{other}` is no other open purpose", "name one that is open")
 
 
 def _check_clauses(root: Part, purposes: Mapping[str, Purpose]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from kaianalytics.policy.properties import COLUMN_PROPERTIES, PRODUCT_PROPERTIES, STANDARD_FIELDS, Property
-from kaianalytics.policy.purpose import POPULATION_FIELDS
+from kaianalytics.policy.purpose import POPULATION_FIELDS, PURPOSE_FIELDS
 
 HEAD = """
 # Data contracts
@@ -35,6 +35,11 @@ STANDARD = """
 ## What is read of the standard
 
 The official package of the standard judges each contract as well, and a field that it does not know is a fault.
+"""
+PURPOSE = """
+## A purpose in purposes.yaml
+
+Every clause of purposes is stated, open or not.
 """
 POPULATION = """
 ## A population in purposes.yaml
@@ -73,7 +78,7 @@ lie in one window: a day lies in one month, and a week may lie in two.
 def contracts_page() -> str:
     """The page of the contracts."""
     head = ("property", "its value", "what it means", "needed")
-    standard, population = ("field", "what is read of it"), ("field", "what it means")
+    standard, meaning = ("field", "what is read of it"), ("field", "what it means")
     parts = [
         *(
             HEAD,
@@ -83,7 +88,8 @@ def contracts_page() -> str:
             _table(head, _properties(COLUMN_PROPERTIES)),
         ),
         *(EXAMPLE, STANDARD, _table(standard, _fields(STANDARD_FIELDS))),
-        *(POPULATION, _table(population, _fields(POPULATION_FIELDS))),
+        *(PURPOSE, _table(meaning, _fields(PURPOSE_FIELDS))),
+        *(POPULATION, _table(meaning, _fields(POPULATION_FIELDS))),
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 

@@ -213,6 +213,13 @@ def test_earlier_answers_are_shown_as_recorded_newest_first_to_the_purpose_alone
     assert event.facts()["releases"] == [release(answer)["release_id"] for answer in reversed(sent)]
     assert [release(each)["purpose"] for each in earlier(other, "?contains=earlier")] == ["ad-targeting"]
     assert earlier(asker, "?view=orders&contains=earlier") == []
+    # the register lets ad targeting be shown the answers of service improvement, and nothing else of the kind
+    assert earlier(other, "?contains=EARLIER&purpose=service-improvement") == shown
+    [*_, seen] = gateway.world.events("releases.shown", after=last)
+    assert (seen.actor, seen.facts()["of"]) == ("aiko", "service-improvement")
+    for session, wrong in ((other, "campaign-analysis"), (other, "customer-care"), (asker, "ad-targeting")):
+        refused = refusal(lambda session=session, wrong=wrong: earlier(session, f"?purpose={wrong}"))
+        assert refused.code == "RELEASES_OF_PURPOSE" and refused.hint
     assert len(earlier(asker, "?view=sessions&contains=earlier")) == 2
 
 

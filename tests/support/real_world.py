@@ -388,6 +388,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> World:
     for file in (PROJECT / "data_contracts").glob("*.yaml"):
         shutil.copy(file, world.contracts / file.name)
     world.edit("roles.yaml", "\ngrants:\n", f"{MORE_PEOPLE}\ngrants:\n")
+    clause = 'clause: "3.4"\n'
+    world.edit("purposes.yaml", clause, f"{clause}    releases_of: [service-improvement]\n")
     with (world.contracts / "roles.yaml").open("a", encoding="utf-8") as register:
         register.write(KAITOS_GRANT.lstrip("\n"))
     sample = PROJECT / "pipelines" / "sample_warehouse.py"

@@ -10,6 +10,7 @@ import pytest
 from support.contracts_kit import COMPLETE_JOURNEY, Folder, sample
 
 from kaianalytics.custody.contracts import load
+from kaianalytics.errors import ContractFaults
 from kaianalytics.policy.clauses import CLAUSES, Control
 from kaianalytics.policy.purpose import Allowance, Population
 from kaianalytics.policy.roles import Grant
@@ -50,6 +51,19 @@ def test_windows_and_questions_have_caps_of_their_own_within_the_account() -> No
     assert population.question_delta == Decimal("0.00000001") < population.account.delta
     households = load(COMPLETE_JOURNEY).purposes.populations["households"]
     assert households.window_cap is None and households.question_delta == Decimal("0.00000001")
+
+
+def test_a_purpose_may_be_shown_the_answers_of_another_open_one_and_by_default_of_none(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "contracts")
+    assert not any(purpose.releases_of for purpose in folder.load().purposes.purposes.values())
+    line = 'clause: "3.4"\n    open: true\n'
+    folder.edit("purposes.yaml", line, f"{line}    releases_of: [service-improvement]\n")
+    assert folder.load().purposes.purposes["ad-targeting"].releases_of == ("service-improvement",)
+    for other in ("ad-targeting", "customer-care", "elsewhere"):
+        folder.edit("purposes.yaml", "releases_of: [service-improvement]", f"releases_of: [{other}]")
+        with pytest.raises(ContractFaults, match="is no other open purpose"):
+            folder.load()
+        folder.edit("purposes.yaml", f"releases_of: [{other}]", "releases_of: [service-improvement]")
 
 
 def test_a_product_may_have_a_cap_and_needs_none(tmp_path: Path) -> None:

@@ -120,8 +120,8 @@ class Doors:
     async def releases(self, request: Request) -> Response:
         session = self._session(request)
         await run_in_threadpool(self._doorkeeper.demand_standing, session)
-        view, contains = query_text(request, "view"), query_text(request, "contains")
-        earlier = await run_in_threadpool(self._enforcement.earlier_releases, session, view, contains)
+        view, contains, purpose = (query_text(request, name) for name in ("view", "contains", "purpose"))
+        earlier = await run_in_threadpool(self._enforcement.earlier_releases, session, view, contains, purpose)
         return JSONResponse({"releases": earlier})
 
     async def datasets(self, request: Request) -> Response:
