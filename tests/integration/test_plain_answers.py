@@ -174,6 +174,9 @@ def _day(value: Any) -> Any:
         "count_if(raw > 5) FROM orders GROUP BY 1",
         "SELECT CASE WHEN gift THEN day WHEN quantity > 25 THEN CAST(day AS TIMESTAMP) END AS k, count(*), sum(amount) "
         "FROM orders GROUP BY k",
+        "SELECT channel AS c, upper(c) AS d, count(*) AS n, sum(amount) AS s, s / N AS mean, round(mean * 2, 1) "
+        "FROM orders GROUP BY ALL HAVING n > 3",
+        "SELECT channel AS city, city AS c, count(*) AS n, n + 1 FROM orders GROUP BY ALL",
         "SELECT upper(channel) AS k, sum(change), sum(-change), sum(abs(change)) FROM orders GROUP BY k",
         "SELECT dayofweek(day) AS k, sum(date_diff('day', day, day + INTERVAL 1 MONTH) % 2) FROM orders GROUP BY k",
         "SELECT count(*) AS n, coalesce(sum(amount) FILTER (WHERE amount > 5000), 0) FROM orders",

@@ -439,3 +439,21 @@ def test_no_changed_tree_does_anything_but_ask_or_refuse(other: Any) -> None:
     same = {"alias", "is_operator", "try_cast"}
     clauses = {"where_clause", "having", "limit", "offset", "filter", "orders", "modifiers"}
     assert asked_about <= {"text", "relation_name", "children", "arguments"} | same | clauses
+
+
+def test_an_alias_stands_for_what_was_selected_before_it_and_a_column_comes_first() -> None:
+    plain = asked("SELECT count(*) AS n, sum(amount) AS s, sum(amount) / count(*) AS m FROM orders")
+    assert asked("SELECT count(*) AS n, sum(amount) AS s, s / n AS m FROM orders") == plain
+    assert asked("SELECT count(*) AS amount, sum(amount) AS s FROM orders").measures[1].kind == "sum"
+    assert asked("SELECT count(*) AS n, n + 1 FROM orders").figures[1].name == "(n + 1)"
+    for sql in ("SELECT n + 1, count(*) AS n FROM orders", "SELECT count(*) AS n, o.n FROM orders o"):
+        assert refused(sql).code == "COLUMN_UNKNOWN"
+    assert refused("SELECT count(*) AS n, sum(n) FROM orders").code == "AGGREGATE_MISPLACED"
+
+
+def test_aliases_of_aliases_are_bounded_before_they_are_read() -> None:
+    doubled = ", ".join(f"a{n} + a{n} AS a{n + 1}" for n in range(40))
+    assert refused(f"SELECT count(*) AS a0, {doubled} FROM orders").code == "EXPRESSION_TOO_LARGE"
+    wide = f"greatest({', '.join(['a10'] * 500)})"
+    ten = ", ".join(f"a{n} + a{n} AS a{n + 1}" for n in range(10))
+    assert refused(f"SELECT count(*) AS a0, {ten}, {wide} FROM orders").code == "EXPRESSION_TOO_LARGE"

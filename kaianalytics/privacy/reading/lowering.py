@@ -26,6 +26,7 @@ from kaianalytics.privacy.query import (
 )
 from kaianalytics.privacy.reading.after import Afterwards, of_key
 from kaianalytics.privacy.reading.aggregates import Aggregates, Worth, supported_by
+from kaianalytics.privacy.reading.aliases import spelled_out
 from kaianalytics.privacy.reading.functions import all_of, is_aggregate
 from kaianalytics.privacy.reading.keys import KEYED, Domains
 from kaianalytics.privacy.reading.literals import literal_of_text
@@ -69,27 +70,28 @@ def lower(tree: Mapping[str, Any], views: Views, lookups: Mapping[str, Relation]
     """
     fields = read(the_select(tree), *SELECT_FIELDS)
     _, modifiers, cte_map, nodes, from_node, where_node, groups, sets, handling, having = fields
-    items = [_item(node) for node in sequence(nodes)]
+    written = [_item(node, node) for node in sequence(nodes)]
     if any(kind(modifier) == "DISTINCT_MODIFIER" for modifier in sequence(modifiers)):
         raise unsupported("DISTINCT_UNSUPPORTED")
-    if not any(item.noisy for item in items):
+    if not any(item.noisy for item in written):
         raise unsupported("NO_AGGREGATE")
     source = from_of(from_node, where_node, cte_map, views, lookups or {})
+    items = [_item(*pair) for pair in zip(spelled_out(nodes, source.scope), nodes, strict=True)]
     row = _Row(source.scope, items)
     where = all_of((*source.where, *(condition_of(one, row) for one in source.filters)))
     keys = _keys(items, groups, sets, handling, source.scope)
     return _Answer(items, keys, where, source).query(having, sequence(modifiers))
 
 
-def _item(node: Any) -> _Item:
-    """One item of the SELECT, once it is sure that it is an expression."""
+def _item(node: Any, written: Any) -> _Item:
+    """One item of the SELECT, once it is sure that it is an expression; it is named as it is `written`."""
     if kind(node) in ("STAR", "SUBQUERY", "VALUE_PARAMETER") or is_window(node) or not kind(node):
         raise not_a_value(node)
     if any(is_window(inner) for inner in walk_nodes(node)):
         raise unsupported("WINDOW_UNSUPPORTED")
     alias = alias_of(node)
     noisy = any(map(is_aggregate, walk_nodes(node)))
-    return _Item(without_alias(node), alias or name_of(node), alias, noisy)
+    return _Item(without_alias(node), alias or name_of(written), alias, noisy)
 
 
 @dataclass(frozen=True)
