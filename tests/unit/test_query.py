@@ -454,6 +454,6 @@ def test_an_alias_stands_for_what_was_selected_before_it_and_a_column_comes_firs
 def test_aliases_of_aliases_are_bounded_before_they_are_read() -> None:
     doubled = ", ".join(f"a{n} + a{n} AS a{n + 1}" for n in range(40))
     assert refused(f"SELECT count(*) AS a0, {doubled} FROM orders").code == "EXPRESSION_TOO_LARGE"
-    wide = f"greatest({', '.join(['a10'] * 500)})"
+    wide = "greatest(" + ", ".join(["a10"] * 500) + ")"
     ten = ", ".join(f"a{n} + a{n} AS a{n + 1}" for n in range(10))
     assert refused(f"SELECT count(*) AS a0, {ten}, {wide} FROM orders").code == "EXPRESSION_TOO_LARGE"
