@@ -313,6 +313,7 @@ class Dataset:
     columns: tuple[Mapping[str, Any], ...]
     fresh_as_of: str
     bounds: str = ""
+    rows_left: str = ""  # how much of it may still leave as rows today, as a sentence
 
 
 def isolation_sentence(level: str) -> str:

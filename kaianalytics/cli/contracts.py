@@ -1,8 +1,9 @@
 """`kai contracts`: check a folder of data contracts, and draft a contract for a source.
 
-`check` shows every fault with file and line and exits with 1, or the tables of who may use what, and of how statistics
-may be asked. `init` drafts a contract that grants nothing: it reads the source's schema and asks for unit, keys,
-classifications and bounds. Bounds are answered by a person; a source's values are never read for them.
+`check` shows every fault with file and line and exits with 1, or the tables of who may use what, of how statistics may
+be asked, and of how much leaves as rows. `plan` compares the folder with what is served. `init` drafts a contract that
+grants nothing: it reads the source's schema and asks for unit, keys, classifications and bounds. Bounds are answered by
+a person; a source's values are never read for them.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from typing import Annotated, get_args
 import typer
 from rich.table import Table
 
-from kaianalytics.cli.terminal import console, for_people, table
+from kaianalytics.cli.terminal import console, for_people, open_home, table
 from kaianalytics.custody.contracts import CONTRACT_SUFFIX, PURPOSES, load, load_purposes
 from kaianalytics.custody.drafting import STRICTEST, Answers, Bounds, DraftColumn, Unit, draft_contract
 from kaianalytics.errors import ContractFaults, PolicyRefused
+from kaianalytics.policy.changes import changes
 from kaianalytics.policy.contract import Classification, Contracts, DataContract
 from kaianalytics.policy.purpose import Population
+from kaianalytics.warehouse.published import current
 from kaianalytics.warehouse.sources import read_schema
 
 app = typer.Typer(
@@ -42,8 +45,18 @@ def check(folder: Annotated[Path, typer.Argument(help="The folder of contracts."
         raise typer.Exit(1) from None
     console.print(_grants(contracts))
     console.print(_terms(contracts))
+    console.print(_leaving(contracts))
     products = len(contracts.products)
     console.print(f"{products} contracts without a fault. Open purposes: {', '.join(contracts.purposes.open)}.")
+
+
+@app.command()
+@for_people
+def plan(folder: Annotated[Path, typer.Argument(help="The folder of contracts.")] = _FOLDER) -> None:
+    """Show who gains and who loses what once a build is made of these contracts, compared with the published build."""
+    found = changes(load(current(open_home().stores).contracts_folder), load(folder))
+    console.print(table(("whose", "product", "", "what"), (list(vars(change).values()) for change in found)))
+    console.print(f"{len(found)} changes. They take effect with the next `kai build`." if found else "No change.")
 
 
 @app.command()
@@ -187,6 +200,13 @@ def _most(product: DataContract) -> str:
     said = [f"{_count(bounds.groups, 'group')} × {_count(bounds.rows_per_group, 'row')}"] if bounds.groups else []
     said += [_count(bounds.rows, "row")] if bounds.rows else []
     return "; ".join(said) + (f" a {product.windows.span}" if product.windows else "")
+
+
+def _leaving(contracts: Contracts) -> Table:
+    """How much leaves as rows of each product that some purpose has as rows."""
+    given = [p for p in contracts.products.values() if any("rows" in r.access for r in p.purposes.values())]
+    columns = ("rows of", "one answer, rows ", "bytes ", "one day, rows ", "bytes ")
+    return table(columns, ((p.product, *(f"{cap:,}" for cap in vars(p.rows_caps).values())) for p in given))
 
 
 def _count(number: int | None, noun: str) -> str:

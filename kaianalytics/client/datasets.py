@@ -83,10 +83,11 @@ def _headline_html(entry: Dataset) -> str:
 
 
 def _about(entry: Dataset) -> str:
-    """Title, how to ask, bounds and freshness, each a sentence."""
+    """Title, how to ask, bounds, what may leave today, and freshness, each a sentence."""
     asked = " and ".join(_ASKED_BY.get(level, level) for level in entry.access)
     bounds = f" {entry.bounds[:1].upper()}{entry.bounds[1:]}." if entry.bounds else ""
-    return f"{entry.title}. Ask with {asked}.{bounds} Source written {entry.fresh_as_of}."
+    left = f" {entry.rows_left}." if entry.rows_left else ""
+    return f"{entry.title}. Ask with {asked}.{bounds}{left} Source written {entry.fresh_as_of}."
 
 
 def _column_rows(entry: Dataset) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +14,7 @@ from kaianalytics.policy.contract import Access
 from kaianalytics.policy.views import ColumnPlan, TablePlan
 from kaianalytics.privacy.unit import StatisticsView
 from kaianalytics.protocol import Dataset
+from kaianalytics.records import row_uses
 
 
 class Catalogue:
@@ -39,21 +41,28 @@ class Catalogue:
         levels = ACCESS_LEVELS if session.kind == "interactive" else ("statistics",)
         plans = {level: serving.plans[session.purpose, level].tables for level in levels}
         names = sorted({name for tables in plans.values() for name in tables})
-        return [asdict(_dataset(serving, session.purpose, name, plans)) for name in names]
+        left = self._rows_left(serving, session, plans["rows"]) if "rows" in plans else {}
+        return [asdict(_dataset(serving, session.purpose, name, plans, left.get(name, ""))) for name in names]
+
+    def _rows_left(self, serving: Serving, session: Session, views: Iterable[str]) -> dict[str, str]:
+        asked = row_uses.Asked(session.user, session.purpose, serving.rows_caps(views))
+        with self._context.records.reading() as view:
+            found = row_uses.left(view, self._context.clock().date().isoformat(), asked)
+        return {name: f"{left.rows:,} rows and {left.bytes:,} bytes may leave today" for name, left in found.items()}
 
     def budget(self, session: Session, rho: str, population: str) -> dict[str, Any]:
         """What is left of each allowance of a population; `rho` may name a price, and both may be ''."""
         return asdict(budget(self._context, self._context.serving(), session, rho, population))
 
 
-def _dataset(serving: Serving, purpose: str, name: str, plans: dict[Access, Any]) -> Dataset:
+def _dataset(serving: Serving, purpose: str, name: str, plans: dict[Access, Any], rows_left: str) -> Dataset:
     access: tuple[str, ...] = tuple(level for level, tables in plans.items() if name in tables)
     level: Access = "statistics" if "statistics" in access else "rows"
     table: TablePlan = plans[level][name]
     stored = serving.build.manifest.store(purpose, level)
     fresh = stored.tables[name].fresh.isoformat() if stored and name in stored.tables else serving.as_of
     columns = tuple(_column(column, table.statistics) for column in table.columns)
-    return Dataset(name, table.title, access, columns, fresh, _bounds(table.statistics))
+    return Dataset(name, table.title, access, columns, fresh, _bounds(table.statistics), rows_left)
 
 
 def _column(column: ColumnPlan, view: StatisticsView | None) -> dict[str, Any]:

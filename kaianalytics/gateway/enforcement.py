@@ -3,9 +3,9 @@
 Rows, in order:
     1. the guard admits one SELECT and names its views
     2. the policy permits this session those views as rows, today
-    3. the decision is recorded with its grounds
+    3. the decision is recorded with its grounds, unless the day has no rows left
     4. the session's own worker runs it on its one store, under a deadline and caps
-    5. what is about to leave is recorded: rows, bytes, digest
+    5. what is about to leave is counted against the contracts' caps, and recorded: rows, bytes, digest
     6. it leaves, with its snapshot and the isolation level
 
 Statistics, in order:
@@ -34,7 +34,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from threading import Event
 from typing import Any
@@ -58,11 +58,13 @@ from kaianalytics.gateway.workers.pool import SessionWorker, WorkerPool
 from kaianalytics.gateway.workers.process import StoreSpec
 from kaianalytics.policy.contract import Access
 from kaianalytics.policy.decision import Deny, Permit, Request, decide
+from kaianalytics.policy.leaving import one_answer
 from kaianalytics.privacy.loss import PrivacyLoss
 from kaianalytics.privacy.query import Relation
 from kaianalytics.privacy.unit import Profile
 from kaianalytics.protocol import StatisticsRequest, isolation_sentence
-from kaianalytics.records import ledger, releases, reviews, runs, stops
+from kaianalytics.records import ledger, releases, reviews, row_uses, runs, stops
+from kaianalytics.records.row_uses import Amount
 from kaianalytics.records.runs import UseWord
 from kaianalytics.records.transaction import Transaction
 from kaianalytics.review.passport import digest
@@ -106,19 +108,23 @@ class Enforcement:
         with self._recording(session, "rows", sql):
             admitted = self._admit(serving, sql)  # 1
             permit = self._permit(serving, session, "rows", admitted)  # 2
+            use = row_uses.Asked(session.user, session.purpose, serving.rows_caps(admitted.views))
             facts = {"sql": sql, "views": list(admitted.views), "grounds": list(permit.grounds)}
-            self._record(session, "rows.permitted", **facts)  # 3
+            with self._writing(session, "rows.permitted", **facts) as tx:  # 3
+                row_uses.demand_room(tx, use)
             worker, snapshot = self._worker(serving, session, "rows")
             columns = serving.columns(session.purpose, admitted.views)
+            rows_max, bytes_max = one_answer(use.caps.values())
             with (
                 naming_unknown_columns(admitted.tree, columns),
-                worker.run(admitted.sql, DEADLINE_SECONDS, gone=gone) as answer,  # 4
+                worker.run(admitted.sql, DEADLINE_SECONDS, gone=gone, rows_max=rows_max, bytes_max=bytes_max) as answer,
             ):
-                arrow = b"".join(answer)
-            left = {"rows": answer.outcome.rows, "bytes": len(arrow), "digest": answer.outcome.digest}
-            milliseconds = round(answer.outcome.seconds * 1000)
-            self._record(session, "rows.answered", sql=digest(sql), snapshot=snapshot, ms=milliseconds, **left)  # 5
-        return RowsAnswer(arrow, answer.outcome.digest, snapshot, isolation_sentence(session.isolation))  # 6
+                arrow = b"".join(answer)  # 4
+            told = answer.outcome
+            left = {"rows": told.rows, "bytes": len(arrow), "digest": told.digest, "ms": round(told.seconds * 1000)}
+            with self._writing(session, "rows.answered", sql=digest(sql), snapshot=snapshot, **left) as tx:  # 5
+                row_uses.take(tx, use, Amount(told.rows, len(arrow)))
+        return RowsAnswer(arrow, told.digest, snapshot, isolation_sentence(session.isolation))  # 6
 
     def answer_statistics(
         self, session: Session, asked: StatisticsRequest, gone: Event | None = None
@@ -153,19 +159,24 @@ class Enforcement:
                 left = ledger.questions_left(ledger.limits(view, question.charge), question.charge)
         return asdict(statistics_plan(question, left))
 
-    def earlier_releases(self, session: Session, view_name: str, contains: str) -> list[dict[str, Any]]:
-        """The recorded answers of the session's purpose over views that it may ask today, newest first, as recorded."""
+    def earlier_releases(
+        self, session: Session, view_name: str, contains: str, purpose: str = ""
+    ) -> list[dict[str, Any]]:
+        """The recorded answers over views that the session may ask today, newest first, as recorded.
+
+        They are its purpose's own; another's where the register of purposes says so.
+        """
         serving = self._context.serving()
         with self._recording(session, "releases", contains):
+            of = serving.releases_of(session.purpose, purpose)
             with self._context.records.reading() as view:
-                listed = releases.listing(view, purpose=session.purpose, product=view_name, contains=contains)
+                listed = releases.listing(view, purpose=of, product=view_name, contains=contains)
             read = {each.products for each in listed}
             permitted = {products for products in read if self._may_see(serving, session, products)}
             shown = [each for each in listed if each.products in permitted]
             numbers = [each.answer.charge_id for each in shown]
-            facts = {"view": view_name, "contains": contains, "releases": numbers}
-            event = self._context.event(session.user, "releases.shown", session.session_id, **facts)
-            with self._context.records.writing(event) as tx:
+            facts = {"view": view_name, "contains": contains, "of": of, "releases": numbers}
+            with self._writing(session, "releases.shown", **facts) as tx:
                 self._demand_run(tx, session)
                 for each in shown:
                     this_one = each.snapshot == serving.snapshot(self._context.stop_epoch())
@@ -196,9 +207,8 @@ class Enforcement:
     def _charge_or_find(self, session: Session, question: Question, permit: Permit) -> Found:
         """The charge that pays for the answer, with what was recorded of it before."""
         facts = {**question.facts, "grounds": list(permit.grounds)}
-        event = self._context.event(session.user, "statistics.asked", session.session_id, **facts)
         charge = question.charge
-        with self._context.records.writing(event) as tx:
+        with self._writing(session, "statistics.asked", **facts) as tx:
             self._demand_run(tx, session)
             if answer := releases.find_answer(tx, charge, question.asked):
                 self._note_use(tx, session, answer.charge_id, "repeated")
@@ -222,8 +232,7 @@ class Enforcement:
             return Found(charge_id)
 
     def _record_release(self, session: Session, question: Question, found: Found, drawn: Drawn, payload: bytes) -> None:
-        event = self._context.event(session.user, "statistics.released", session.session_id, charge=found.charge_id)
-        with self._context.records.writing(event) as tx:
+        with self._writing(session, "statistics.released", charge=found.charge_id) as tx:
             if found.drawn is None:
                 releases.record(tx, found.charge_id, drawn.to_bytes())
                 if drawn.profile is not None:
@@ -291,7 +300,12 @@ class Enforcement:
             raise
 
     def _record(self, session: Session, kind: str, **body: object) -> None:
-        self._context.records.append(self._context.event(session.user, kind, session.session_id, **body))
+        with self._writing(session, kind, **body):
+            pass
+
+    def _writing(self, session: Session, kind: str, **body: object) -> AbstractContextManager[Transaction]:
+        """One transaction with its event."""
+        return self._context.records.writing(self._context.event(session.user, kind, session.session_id, **body))
 
     @staticmethod
     def _demand_run(tx: Transaction, session: Session) -> None:

@@ -6,7 +6,8 @@ Laws:
    files hold the stopped person nobody can tell. Statistics alone leave nothing that must go.
 2. A file leaves by Lab only after its size was held against the purpose's cap and the event was recorded: who, from
    which purpose, digests of its name and its content, its size. The name itself may hold data, and is not kept.
-3. The cap is the contract's where it names one; else `DOWNLOAD_BYTES`.
+3. The cap is the least over the contracts of all products of the purpose (`kai.downloadBytes`), for what of which of
+   them a file holds nobody can tell.
 
 The files themselves are the platform's: this room says what is to happen to them, and keeps what the platform reports.
 """
@@ -20,13 +21,11 @@ from typing import Any
 
 from kaianalytics.errors import PolicyRefused, Refused
 from kaianalytics.gateway.context import Context
-from kaianalytics.gateway.serving import Serving
 from kaianalytics.gateway.tokens import Identity
 from kaianalytics.policy.decision import Deny, Request, decide
 from kaianalytics.records import stops
 from kaianalytics.records.audit import utc
 
-DOWNLOAD_BYTES = 1024 * 1024
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -42,7 +41,7 @@ class Workspaces:
         purposes = {
             purpose: {
                 "files_since": files_since(self._context, purpose),
-                "download_bytes": download_cap(serving, purpose),
+                "download_bytes": serving.contracts.download_bytes(purpose),
             }
             for purpose in serving.open_purposes
         }
@@ -63,7 +62,7 @@ class Workspaces:
         )
         if isinstance(decision, Deny):
             raise decision.refusal()
-        if size > (cap := download_cap(serving, purpose)):
+        if size > (cap := serving.contracts.download_bytes(purpose)):
             raise PolicyRefused(
                 "DOWNLOAD_TOO_LARGE",
                 f"The file has {size:,} bytes, and a download of `{purpose}` has at most {cap:,}.",
@@ -94,12 +93,6 @@ def files_since(context: Context, purpose: str) -> str:
     kept = utc(context.clock() - timedelta(days=min(days))) if days else ""
     with context.records.reading() as view:
         return max(kept, stops.latest(view, purpose))
-
-
-def download_cap(serving: Serving, purpose: str) -> int:
-    """The most bytes of one file that leaves a purpose's workspace by Lab (law 3)."""
-    stated = getattr(serving.contracts.purposes.purposes.get(purpose), "download_bytes", None)
-    return stated if isinstance(stated, int) else DOWNLOAD_BYTES
 
 
 def _digest(value: object) -> str:

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Literal
 
 from kaianalytics.policy.clauses import PrivacyPolicy
+from kaianalytics.policy.leaving import DEFAULT_CAPS, DOWNLOAD_BYTES, RowsCaps
 from kaianalytics.policy.purpose import Purposes
 from kaianalytics.policy.roles import Roles
 from kaianalytics.privacy.unit import ColumnType, ContributionBounds, Profile, WindowSpan
@@ -149,6 +150,8 @@ class DataContract:
     windows: WindowRule | None = None
     pre_aggregates: tuple[PreAggregateRule, ...] = ()
     retention: Retention | None = None
+    rows_caps: RowsCaps = DEFAULT_CAPS
+    download_bytes: int = DOWNLOAD_BYTES  # of one file out of a workspace; 0: none leaves
     file: str = ""
     description: str = ""
     appi_status: str = ""
@@ -191,3 +194,8 @@ class Contracts:
     roles: Roles
     products: Mapping[str, DataContract]
     digest: str
+
+    def download_bytes(self, purpose: str) -> int:
+        """The most bytes of one file out of the purpose's workspaces: the least over the products it may use."""
+        stated = (each.download_bytes for each in self.products.values() if purpose in each.purposes)
+        return min(stated, default=DOWNLOAD_BYTES)

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 from kaianalytics.policy.columns import NAME, read_column
 from kaianalytics.policy.contract import Access, Basis, Column, DataContract, PurposeRule, Retention
+from kaianalytics.policy.leaving import RowsCaps, read_download_bytes, read_rows_caps
 from kaianalytics.policy.properties import PRODUCT_PROPERTIES
 from kaianalytics.policy.reading import Document, Faults, Part, Properties
 from kaianalytics.policy.terms import Terms, read_terms
@@ -40,7 +41,7 @@ def read_contract(document: Document, faults: Faults) -> DataContract | None:
     contract = _product(schema) if schema else None
     if contract is None or len(faults) != before:
         return None
-    product, columns, purposes, unit, terms, register = contract
+    product, columns, purposes, unit, terms, register, leaving = contract
     return DataContract(
         product=product,
         version=version,
@@ -56,6 +57,8 @@ def read_contract(document: Document, faults: Faults) -> DataContract | None:
         windows=terms.windows,
         pre_aggregates=terms.pre_aggregates,
         retention=retention,
+        rows_caps=leaving[0],
+        download_bytes=leaving[1],
         file=document.file,
         description=schema.text("description", "") if schema else "",
         appi_status=register[0],
@@ -67,7 +70,8 @@ def read_contract(document: Document, faults: Faults) -> DataContract | None:
 
 _Unit = tuple[str | None, str | None]
 _Register = tuple[str, frozenset[str], frozenset[str]]
-_Product = tuple[str, tuple[Column, ...], dict[str, PurposeRule], _Unit, Terms, _Register]
+_Leaving = tuple[RowsCaps, int]
+_Product = tuple[str, tuple[Column, ...], dict[str, PurposeRule], _Unit, Terms, _Register, _Leaving]
 
 
 def _read_head(root: Part) -> None:
@@ -82,6 +86,7 @@ def _product(schema: Part) -> _Product:
     return (
         *(_product_name(schema), _columns(schema), _purposes(ours)),
         *(_unit(ours), read_terms(ours), _register(ours)),
+        (read_rows_caps(ours), read_download_bytes(ours)),
     )
 
 

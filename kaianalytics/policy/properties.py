@@ -8,6 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kaianalytics.policy.leaving import (
+    ANSWERS_PER_DAY,
+    BYTES_PER_QUERY,
+    DOWNLOAD_BYTES,
+    DOWNLOAD_BYTES_MOST,
+    MIB,
+    ROWS_PER_QUERY,
+)
+
 
 @dataclass(frozen=True)
 class Property:
@@ -59,6 +68,19 @@ PRODUCT_PROPERTIES: Mapping[str, Property] = {
         "Tables per unit and cell that are built with the store, under the contract's own bounds: a question on "
         "exactly these keys, with filters on them alone, reads the small table. Keys have declared values, sums "
         "have bounds. A name stands once in a folder, and in no product with windows.",
+    ),
+    "kai.rowsCaps": Property(
+        "`{rowsPerQuery: 100000, bytesPerQuery: 33554432, rowsPerDay: 400000, bytesPerDay: 134217728}`, or some",
+        "How much leaves as rows: with one answer, and in one day (UTC) to one analyst for one purpose. A query that "
+        "reads several products has the least of their caps, and counts against the day of each. Where a contract says "
+        f"nothing, one answer has at most {ROWS_PER_QUERY:,} rows and {BYTES_PER_QUERY // MIB:,} MiB, and a day "
+        f"{ANSWERS_PER_DAY} times what one answer may have. An answer that the day has no room for does not leave.",
+    ),
+    "kai.downloadBytes": Property(
+        "`1048576`",
+        "How large a file may leave a workspace by Lab's file browser, in bytes; 0: none may. A workspace is a "
+        "purpose's, and what is in a file nobody can tell: the least over all products of the purpose holds. Where a "
+        f"contract says nothing it is {DOWNLOAD_BYTES // MIB} MiB; at most {DOWNLOAD_BYTES_MOST // MIB} MiB.",
     ),
     "kai.appiStatus": Property(
         "`personal-information`",

@@ -26,7 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 WITHHELD = {"withheld": True}
 
 metadata = MetaData()
@@ -235,6 +235,19 @@ stops = Table(
 
 revocations = Table("revocations", metadata, _word("token_id", key=True), _time("at"), _time("expires_at"), _seq())
 
+row_uses = Table(
+    "row_uses",
+    metadata,
+    Column("day", String(10), primary_key=True),
+    _word("analyst", key=True),
+    _word("purpose", key=True),
+    _word("product", key=True),
+    Column("rows", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    _seq(),
+    CheckConstraint("rows >= 0 AND bytes >= 0"),
+)
+
 REMEMBERED = (
     accounts,
     caps,
@@ -250,4 +263,5 @@ REMEMBERED = (
     run_uses,
     stops,
     revocations,
+    row_uses,
 )

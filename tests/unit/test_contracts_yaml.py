@@ -20,9 +20,11 @@ from support.contracts_kit import COMPLETE_JOURNEY, SAMPLE, Folder, sample
 from kaianalytics.custody.contracts import load, load_roles
 from kaianalytics.custody.documents import read_document
 from kaianalytics.errors import ContractFaults
+from kaianalytics.policy.changes import changes
 from kaianalytics.policy.consistency import Folder as ReadFolder
 from kaianalytics.policy.consistency import check
 from kaianalytics.policy.contract import Access, Contracts, PreAggregateRule, WindowRule
+from kaianalytics.policy.leaving import BYTES_PER_QUERY, DOWNLOAD_BYTES, RowsCaps
 from kaianalytics.policy.odcs import read_contract
 from kaianalytics.policy.reading import Document, Faults
 from kaianalytics.policy.views import store_plan
@@ -226,6 +228,18 @@ SPOILT = {
         "      - property: kai.preAggregates\n        value: [{name: contacts_by_arm, keys: [device]}]\n"
         "      - property: kai.contribution", "has a pre-aggregate `contacts_by_arm` already",
     ),
+    # how much leaves
+    "a cap of nought": (SESSIONS, "rowsPerQuery: 2000000", "rowsPerQuery: 0", "whole number from 1"),
+    "a cap in words": (SESSIONS, "rowsPerQuery: 2000000", "rowsPerQuery: many", "whole number from 1"),
+    "a misspelt cap": (SESSIONS, "rowsPerQuery: 2000000", "rowPerQuery: 2000000", "unknown field `rowPerQuery`"),
+    "a day below an answer": (SESSIONS, "rowsPerDay: 8000000", "rowsPerDay: 1", "`rowsPerDay` is below `rowsPerQuery`"),
+    "more than memory": (SESSIONS, "bytesPerQuery: 134217728", "bytesPerQuery: 5000000000", "at most 2,147,483,648"),
+    "caps that name nothing": (
+        SESSIONS, "{rowsPerQuery: 2000000, bytesPerQuery: 134217728, rowsPerDay: 8000000, bytesPerDay: 536870912}",
+        "{}", "no cap is named",
+    ),
+    "a download below nought": (IMPRESSIONS, "value: 262144", "value: -1", "whole number from 0"),
+    "a download that Lab can't carry": (IMPRESSIONS, "value: 262144", "value: 99999999", "at most 67,108,864"),
     "a column of the sandbox": (SESSIONS, "- name: device", "- name: kai_unit", "belong to the sandbox"),
     "a primary key that is no flag": (SESSIONS, "primaryKey: true", "primaryKey: first", "is true or false"),
     "a delta above the account's": (PURPOSES, 'question_delta: "0.00000001"', 'question_delta: "0.1"', "account's δ"),
@@ -489,3 +503,74 @@ def _held(contracts: Contracts, product: str) -> set[object]:
         if table
         for column in table.columns
     }
+
+
+# How much leaves
+
+
+@pytest.mark.parametrize(
+    ("stated", "caps"),
+    [
+        ("{rowsPerQuery: 10}", RowsCaps(10, BYTES_PER_QUERY, 40, 4 * BYTES_PER_QUERY)),
+        ("{rowsPerDay: 10}", RowsCaps(10, BYTES_PER_QUERY, 10, 4 * BYTES_PER_QUERY)),
+        ("{bytesPerQuery: 7, rowsPerQuery: 10, rowsPerDay: 11}", RowsCaps(10, 7, 11, 28)),
+        ("{bytesPerDay: 5000000000}", RowsCaps(bytes_per_day=5_000_000_000)),
+    ],
+)
+def test_what_caps_leave_out_fits_what_they_say(folder: Folder, stated: str, caps: RowsCaps) -> None:
+    whole = "{rowsPerQuery: 2000000, bytesPerQuery: 134217728, rowsPerDay: 8000000, bytesPerDay: 536870912}"
+    folder.edit(SESSIONS, whole, stated)
+    assert folder.load().products["sessions"].rows_caps == caps
+
+
+def test_a_product_that_names_no_cap_has_the_default_and_a_purpose_the_least_download() -> None:
+    contracts = sample()
+    assert contracts.products["customers"].rows_caps == RowsCaps()
+    assert contracts.download_bytes("ad-targeting") == 262_144 < contracts.download_bytes("service-improvement")
+    assert contracts.download_bytes("nobody-has-it") == DOWNLOAD_BYTES
+
+
+# Who gains and who loses what
+
+
+CHANGED = {
+    "a higher cap": (SESSIONS, "rowsPerDay: 8000000", "rowsPerDay: 9000000", "gains", "8,000,000 → 9,000,000"),
+    "a lower cap": (SESSIONS, "bytesPerQuery: 134217728", "bytesPerQuery: 1024", "loses", "134,217,728 → 1,024"),
+    "a larger download": (IMPRESSIONS, "value: 262144", "value: 524288", "gains", "workspace: 262,144 → 524,288"),
+    "rows no longer": (SESSIONS, "access: [rows, statistics]", "access: [statistics]", "loses", "rows"),
+    "rows now": (ORDERS, "service-improvement: {basis: notified, access: [statistics]}",
+        "service-improvement: {basis: notified, access: [rows, statistics]}", "gains", "rows"),
+    "a column less": (ORDERS, "campaign-analysis: keep}", "campaign-analysis: drop}", "loses", "column category"),
+    "a coarser column": (SESSIONS, "generalise: month", "generalise: year",
+        "changes", "generalise to month → generalise to year"),
+    "another basis": (IMPRESSIONS, "prior-consent(behavioural-advertising), access: [rows", "notified, access: [rows",
+        "changes", "prior-consent(behavioural-advertising) → notified"),
+    "a company less": (SESSIONS, "[kai-corporation, kai-media, kai-taiwan]", "[kai-corporation, kai-media]", "loses",
+        "the use of the product"),
+    "a longer retention": (ORDERS, "value: 730", "value: 800", "gains", "730 days → 800 days"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CHANGED)
+def test_a_change_says_who_gains_or_loses_what(folder: Folder, case: str) -> None:
+    file, old, new, effect, what = CHANGED[case]
+    before = folder.load()
+    folder.edit(file, old, new)
+    after = folder.load()
+    found = changes(before, after)
+    assert any(change.effect == effect and what in change.what for change in found), found
+    assert len(found) <= 3, "one edit changes one thing"
+    opposite = {"gains": "loses", "loses": "gains", "changes": "changes"}
+    assert [opposite[change.effect] for change in found] == [change.effect for change in changes(after, before)]
+
+
+def test_a_product_that_is_gone_and_a_purpose_that_closes_are_losses(folder: Folder) -> None:
+    before = folder.load()
+    assert changes(before, before) == ()
+    less = replace(before, products={name: each for name, each in before.products.items() if name != "sessions"})
+    lost = {(change.who, change.what) for change in changes(before, less) if change.effect == "loses"}
+    assert {("service-improvement", "rows"), ("ad-targeting", "statistics")} <= lost
+    shut = replace(before.purposes.purposes["ad-targeting"], open=False)
+    stated = replace(before.purposes, purposes={**before.purposes.purposes, "ad-targeting": shut})
+    [closed] = changes(before, replace(before, purposes=stated))
+    assert (closed.who, closed.effect) == ("ad-targeting", "loses")

@@ -107,7 +107,7 @@ def result_too_large(rows_max: int, bytes_max: int) -> Failure:
     """The failure of a result past the request's bounds."""
     return Failure(
         "RESULT_TOO_LARGE",
-        f"The result has more than {rows_max:,} rows or {bytes_max / 1024 / 1024:,.0f} MiB.",
+        f"The result has more than {rows_max:,} rows or {bytes_max:,} bytes.",
         "aggregate in SQL, choose fewer columns, or add a filter or LIMIT",
     )
 
