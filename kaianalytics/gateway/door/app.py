@@ -21,6 +21,7 @@ from starlette.routing import Route
 from kaianalytics.gateway.custodian import Custodian
 from kaianalytics.gateway.door.asking import statistics_request
 from kaianalytics.gateway.door.binding import binding_of
+from kaianalytics.gateway.door.pieces import InPieces
 from kaianalytics.gateway.door.reading import bearer, json_body, path_number, peer, query_text, text_field
 from kaianalytics.gateway.door.refusing import guarded, no_such_door
 from kaianalytics.gateway.isolation import Statement
@@ -97,7 +98,7 @@ class Doors:
             lambda gone: self._enforcement.cancel(session, gone),
         )
         headers = {SNAPSHOT_HEADER: answer.snapshot, ISOLATION_HEADER: answer.isolation, "kai-digest": answer.digest}
-        return Response(answer.arrow, media_type=ROWS_MEDIA_TYPE, headers=headers)
+        return InPieces(answer.arrow, media_type=ROWS_MEDIA_TYPE, headers=headers)
 
     async def statistics(self, request: Request) -> Response:
         session = self._session(request)
