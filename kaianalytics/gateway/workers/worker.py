@@ -12,7 +12,8 @@ The order of its life, of which no step may move:
    one transaction, before the next answer; a worker that can't make them hold ends.
 
 An answer is whole before its first byte leaves: an error or a result that is too large is told instead of it, never
-after it. Of an error, only a code, a sentence of ours and the engine's *class* of error leave this process (law 5).
+after it, and holds its values and nothing beside them (`leftovers`). Of an error, only a code, a sentence of ours and
+the engine's *class* of error leave this process (law 5).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import pyarrow as pa
 
 from kaianalytics.gateway.workers.channel import Channel, FrameKind
 from kaianalytics.gateway.workers.failures import Failure, failure_of, result_too_large, unexpected_statement
+from kaianalytics.gateway.workers.leftovers import without_leftovers
 from kaianalytics.sandbox import limits
 
 BATCH_ROWS = 64 * 1024
@@ -150,7 +152,7 @@ def read(
         rows, size = rows + batch.num_rows, size + batch.nbytes
         if rows > rows_max or size > bytes_max:
             raise ResultTooLarge
-        batches.append(batch)
+        batches.append(without_leftovers(batch))
     return reader.schema, batches
 
 
