@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
+from functools import cached_property
 from itertools import pairwise
 from math import isqrt
-from typing import Literal
+from typing import Any, Literal
 
 KeyValue = str | int | bool | date | None
 ColumnType = Literal["string", "integer", "number", "boolean", "date", "timestamp"]
@@ -114,6 +115,12 @@ class KeyDomain:
             raise ValueError("a key domain is of strings, integers, booleans or dates")
         if any(value is not None and type(value) is not wanted for value in self.values):
             raise ValueError("a key domain's values are all of its type")
+
+    @cached_property
+    def ends(self) -> tuple[KeyValue, KeyValue]:
+        """The least and the greatest of the values, or nothing twice."""
+        values: list[Any] = [value for value in self.values if value is not None]
+        return (min(values), max(values)) if values else (None, None)
 
 
 @dataclass(frozen=True)

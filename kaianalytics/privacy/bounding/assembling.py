@@ -57,9 +57,10 @@ def _figures(
     """The vectors of a statement with one number per cell."""
     width = len(plan.query.keys)
     found: list[tuple[Any, ...]] = [(0,) * len(statement.vectors)] * len(places)
-    for row in rows:
-        found[places[row[:width]]] = row[width:]
-    if len({row[:width] for row in rows}) < len(rows):
+    came = [places[row[:width]] for row in rows]
+    for place, row in zip(came, rows, strict=True):
+        found[place] = row[width:]
+    if len(set(came)) < len(came):
         raise ValueError("a cell comes at most once")
     # Rows of unequal length end in an error here; what is no whole number, in `Exact`.
     columns = zip(*found, strict=True) if found else iter([()] * len(statement.vectors))

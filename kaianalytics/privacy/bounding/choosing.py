@@ -76,7 +76,7 @@ def choose(facts: Facts) -> Bounding:
         return _asked(facts)
     choices = _fitting(facts)
     scores = [facts.expected.score(bounding) for bounding in choices]
-    good = min(scores) + _EQUAL * len(facts.query.measures)
+    good = min(scores) + _near(facts)
     return min((b for b, score in zip(choices, scores, strict=True) if score <= good), key=_cost)
 
 
@@ -112,7 +112,7 @@ def _candidates(facts: Facts) -> Iterator[Callable[[], Bounding]]:
     if groups is not None and q is not None:
         yield partial(groups_form, facts, groups, q)
     if facts.cells is not None:
-        yield lambda: norm_form(facts, tuple(_best_reach(facts, i) for i in range(len(facts.query.measures))))
+        yield lambda: norm_form(facts, _best_reaches(facts))
 
 
 def _stored_form(facts: Facts, stored: PreAggregate) -> Bounding:
@@ -231,10 +231,13 @@ def _check(name: str, asked: Fraction | int, limit: int) -> None:
 
 
 def _row_bounds(facts: Facts, limit: int) -> list[int]:
-    """Bounds on a unit's rows to try; below the limit only where a profile says what they would cut."""
+    """Bounds on a unit's rows to try: the limit, and the best below it where a profile says what that would cut."""
     if facts.loss is None or facts.profile is None or not facts.profile.rows:
         return [limit]
-    return sorted({math.ceil(bound) for bound in bounds_below(limit, 1)}, reverse=True)
+    tried = sorted({math.ceil(bound) for bound in bounds_below(limit, 1)}, reverse=True)
+    scores = facts.expected.scores_of_rows(tried)
+    good = scores <= scores.min() + _near(facts)
+    return list(dict.fromkeys((limit, tried[int(good.argmax())])))  # the loosest of the good ones
 
 
 def _limit_of(facts: Facts, place: int) -> Fraction:
@@ -246,17 +249,27 @@ def _limit_of(facts: Facts, place: int) -> Fraction:
     return Fraction(norm_steps(square, 1000), 1000)  # a root of the contract's limit, and next to nothing more
 
 
+def _best_reaches(facts: Facts) -> tuple[Fraction, ...]:
+    """For each measure the best norm; what is weighed has its weigher's."""
+    measures = facts.query.measures
+    own = {i: _best_reach(facts, i) for i, measure in enumerate(measures) if measure.weighed_by is None}
+    return tuple(own[i if measure.weighed_by is None else measure.weighed_by] for i, measure in enumerate(measures))
+
+
 def _best_reach(facts: Facts, place: int) -> Fraction:
     """The norm with the least expected error for a measure and those that it weighs, at most the contract's limit.
 
     Distinct units are never scaled below the limit: a vector of ones loses much at once.
     """
-    measure, limit = facts.query.measures[place], _limit_of(facts, place)
-    if measure.weighed_by is not None:
-        return _best_reach(facts, measure.weighed_by)
-    if measure.kind == "units" or not facts.expected.knows(place):
+    measures, limit = facts.query.measures, _limit_of(facts, place)
+    if measures[place].kind == "units" or not facts.expected.knows(place):
         return limit
-    together = [place, *(i for i, other in enumerate(facts.query.measures) if other.weighed_by == place)]
+    together = [place, *(i for i, other in enumerate(measures) if other.weighed_by == place)]
     tried = list(bounds_below(float(limit), float(limit) / 2**20))
-    best = min(tried, key=lambda reach: facts.expected.score_of_norm(together, reach))
-    return limit if best == tried[0] else min(limit, Fraction(best))
+    best = int(facts.expected.scores_of_norms(together, tried).argmin())
+    return min(limit, Fraction(tried[best])) if best else limit
+
+
+def _near(facts: Facts) -> float:
+    """How far scores may lie apart and still be as good as equal."""
+    return _EQUAL * len(facts.query.measures)

@@ -11,79 +11,96 @@ hundredth several times too large. A unit of n rows is taken to be in √n cells
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kaianalytics.privacy.unit import Quantiles
+
+Numbers = NDArray[np.float64]
+Amount = Numbers | float
 
 _GRID = 40  # bounds that are tried below the limit, each smaller by √2
 _PER_PIECE = 8  # typical units between two quantiles
+_NOTHING = 1e-9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spread:
-    """Typical units: how large a total is, and which share of all units has one like it; in all at most 1."""
+    """Typical units: which share of all units has a total like theirs, in all at most 1, and how large it is."""
 
     units: int
-    points: tuple[tuple[float, float], ...]  # (share, total)
+    shares: Numbers
+    totals: Numbers
 
     @classmethod
     def of(cls, quantiles: Quantiles, units: int) -> Spread:
         """The typical units of a profile's quantiles."""
-        return cls(units, _points(quantiles, units))
+        return cls(units, *_points(quantiles, units))
 
     def thinned(self, kept: float, least: float = 1.0) -> Spread:
         """The same units where a row passes a filter with this chance, which leaves those below `least` with none."""
         if kept >= 1:
             return self
-        return Spread(self.units, tuple(_thin(share, total * kept, least) for share, total in self.points))
+        left = self.totals * kept
+        shares = self.shares * np.minimum(left / least, 1.0)
+        return Spread(self.units, shares, np.maximum(left, least))
 
-    def average(self, value: Callable[[float], float]) -> float:
-        """The average of something over units, of nothing where a unit has no rows."""
-        return sum(share * value(total) for share, total in self.points)
+    def times(self, factor: float) -> Spread:
+        """The same units with totals so many times as large."""
+        return Spread(self.units, self.shares, self.totals * factor)
+
+    def average(self, values: Numbers) -> Numbers:
+        """The average over units of what is told for each typical one, along the last axis; nothing without rows."""
+        averages: Numbers = np.sum(self.shares * values, axis=-1)
+        return averages
 
     def mean(self) -> float:
         """The average total."""
-        return self.average(lambda total: total)
+        return float(self.average(self.totals))
 
 
 def excess(spread: Spread, bound: float) -> float:
     """E[(X − bound)⁺]: how much of a unit's total lies above the bound, on average over all units."""
-    return spread.average(lambda total: max(total - bound, 0.0))
+    return float(spread.average(np.maximum(spread.totals - bound, 0.0)))
 
 
 def share_above(quantiles: Quantiles, bound: float, units: int) -> float:
     """The share of units whose total is above the bound."""
-    return sum(share for share, total in _points(quantiles, units) if total > bound)
+    shares, totals = _points(quantiles, units)
+    return float(np.sum(shares[totals > bound]))
 
 
-def in_cells(total: float, cells: int) -> float:
+def in_cells(total: Amount, cells: int) -> Numbers:
     """In how many cells a unit of so many rows is taken to be."""
-    return math.sqrt(max(min(total, cells), 1.0))
+    return np.sqrt(np.clip(total, 1.0, max(cells, 1)))
 
 
-def shortened(total: float, norm: float, cells: int) -> float:
+def shortened(total: Amount, norm: Amount, cells: int) -> Numbers:
     """How much of a unit's total is left when its vector over the cells is scaled down to a norm."""
-    length = total / math.sqrt(in_cells(total, cells))
-    return total if length <= norm else total * norm / length
+    length = total / np.sqrt(in_cells(total, cells))
+    left: Numbers = total * np.minimum(norm / np.maximum(length, _NOTHING), 1.0)
+    return left
 
 
-def capped(total: float, groups: int, rows: int, cells: int) -> float:
+def capped(total: Amount, groups: int, rows: Amount, cells: int) -> Numbers:
     """How many of a unit's rows are left in so many cells of so many rows."""
     lies_in = in_cells(total, cells)
-    return min(lies_in, groups) * min(total / lies_in, rows)
+    return np.minimum(lies_in, groups) * np.minimum(total / lies_in, rows)
 
 
-def seen(total: float, rows: float, cells: int) -> float:
+def seen(total: Amount, rows: Amount, cells: int) -> Numbers:
     """In how many of its cells a unit is still seen when only so many of its rows count; it is taken to be in many."""
-    lies_in = max(min(total, cells), 1.0)
-    return lies_in * -math.expm1(-min(rows, total) / lies_in) if rows < total else lies_in
+    lies_in = np.clip(total, 1.0, max(cells, 1))
+    return np.where(np.less(rows, total), lies_in * -np.expm1(-np.minimum(rows, total) / lies_in), lies_in)
 
 
-def error(noise: float, bias: float) -> float:
+def error(noise: Numbers, bias: Amount) -> Numbers:
     """The root mean square error of a figure with this noise and this bias."""
-    return math.hypot(noise, bias)
+    return np.hypot(noise, bias)
 
 
 def bounds_below(limit: float, least: float) -> Iterator[float]:
@@ -95,19 +112,16 @@ def bounds_below(limit: float, least: float) -> Iterator[float]:
         yield bound
 
 
-def _thin(share: float, left: float, least: float) -> tuple[float, float]:
-    return (share, left) if left >= least else (share * left / least, least)
-
-
 @lru_cache(maxsize=256)
-def _points(quantiles: Quantiles, units: int) -> tuple[tuple[float, float], ...]:
+def _points(quantiles: Quantiles, units: int) -> tuple[Numbers, Numbers]:
     above, total = 1.0, 0.0
     points: list[tuple[float, float]] = []
     for upto, most in quantiles:
         ends = max(1.0 - float(upto), 0.0)
         points.extend(_between(above, ends, total, float(most), 1 / units))
         above, total = ends, float(most)
-    return tuple(points)
+    shares, totals = np.array(points, dtype=np.float64).reshape(-1, 2).T.copy()
+    return shares, totals
 
 
 def _between(above: float, ends: float, low: float, high: float, last: float) -> Iterator[tuple[float, float]]:

@@ -190,7 +190,7 @@ def _joined(source: Source, place: int) -> str:
     tests = [*_same_unit(source, place, join), *_same_window(source, place)]
     tests += [written(call("=", one, two)) for one, two in join.on if not _compared_anyway(source, one, two)]
     tests += [] if join.where is None else [written(join.where)]
-    kind = {"inner": "INNER JOIN", "left": "LEFT JOIN"}[join.kind]
+    kind = {"inner": "INNER JOIN", "left": "LEFT JOIN", "semi": "SEMI JOIN", "anti": "ANTI JOIN"}[join.kind]
     return f"{kind} {_relation(source, place)} ON {' AND '.join(tests) or 'TRUE'}"
 
 

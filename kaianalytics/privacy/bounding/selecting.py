@@ -11,7 +11,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from kaianalytics.privacy.expression import Call, ColumnOf, Expression, Literal
-from kaianalytics.privacy.query import Measure, Source, StatisticsQuery
+from kaianalytics.privacy.query import Source, StatisticsQuery
 from kaianalytics.privacy.unit import StatisticsColumn
 
 UNKNOWN = 1 / 3
@@ -20,9 +20,9 @@ _BELOW = {"<", "<="}
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
-def selected(query: StatisticsQuery, measure: Measure) -> float:
-    """The share of rows that the question's filter and the measure's own are expected to let through."""
-    parts = [part for part in (query.where, measure.where) if part is not None]
+def selected(query: StatisticsQuery, where: Expression | None = None) -> float:
+    """The share of rows that the question's filter and another one are expected to let through."""
+    parts = [part for part in (query.where, where) if part is not None]
     share = 1.0
     for part in parts:
         share *= _share(part, query.source)
@@ -92,9 +92,8 @@ def _below(column: StatisticsColumn, limit: Literal) -> float | None:
 def _range(column: StatisticsColumn) -> tuple[float, float] | None:
     if column.bounds is not None:
         return float(column.bounds.lower), float(column.bounds.upper)
-    values = [] if column.domain is None else [_place(value) for value in column.domain.values]
-    places = [place for place in values if place is not None]
-    return (min(places), max(places)) if len(places) > 1 else None
+    ends = None if column.domain is None else [_place(value) for value in column.domain.ends]
+    return (ends[0], ends[1]) if ends and ends[0] is not None and ends[1] is not None else None
 
 
 def _place(value: object) -> float | None:

@@ -88,9 +88,12 @@ def _windows(source: Source, relation: int) -> Windows:
 def _check_joins(source: Source, relations: tuple[int, ...]) -> None:
     if len({_windows(source, relation).span for relation in relations}) > 1:
         raise unsupported("WINDOWS_DIFFER")
-    # Where the row that names the window is missing, the joined row would belong to none, and rest on all.
-    if relations[0] > 0 and source.joins[relations[0] - 1].kind == "left":
-        raise unsupported("WINDOWS_OPTIONAL", view=source.relations[relations[0]].view.name)
+    for place in relations:
+        kind = "inner" if place == 0 else source.joins[place - 1].kind
+        # Where the row that names the window is missing, the joined row would belong to none, and rest on all; and a
+        # row that is kept for meeting another, or none, in any window would rest on those windows.
+        if kind in ("semi", "anti") or (kind == "left" and place == relations[0]):
+            raise unsupported("WINDOWS_OPTIONAL", view=source.relations[place].view.name)
 
 
 def _days(first: date, last: date, span: WindowSpan) -> Iterator[date]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from kaianalytics.privacy.query import Figure, KeyColumn, KeyOf, Of, Ordering, Q
 from kaianalytics.privacy.unit import KeyValue
 
 AnswerValue = KeyValue | Decimal | float
+T = TypeVar("T")
 _EXACT = Context(prec=100)
 
 
@@ -92,6 +93,13 @@ class NoisyCells:
         numbers = self.noisy.vectors[place][of.item :: vector.width]
         return [_EXACT.multiply(Decimal(number), vector.step) for number in numbers]
 
+    def whole(self, of: Of) -> list[int]:
+        """A measure's number in each cell, to the nearest whole one."""
+        vector, place = self.plan.vectors[self.place(of.measure)], self.place(of.measure)
+        if vector.step == 1:
+            return list(self.noisy.vectors[place][of.item :: vector.width])
+        return [int(number.to_integral_value(rounding=ROUND_HALF_EVEN)) for number in self.exact(of)]
+
     def place(self, measure: int) -> int:
         """Where the measure's vector stands."""
         return self._places[measure]
@@ -120,12 +128,15 @@ def answer(plan: Plan, measurement: Measurement, noisy: Noisy) -> AnswerTable:
     evaluation = Evaluation(cells)
     shown = _shown(evaluation, plan)
     columns = [_column(item, evaluation, cells) for item in plan.query.select]
-    rows, margins, supports = (
-        tuple(tuple(getattr(column, part)[row] for column in columns) for row in shown)
-        for part in ("values", "margins", "supports")
-    )
+    rows = _rows_of([column.values for column in columns], shown)
+    margins = _rows_of([column.margins for column in columns], shown)
+    supports = _rows_of([column.supports for column in columns], shown)
     notes = (*_held_back(measurement), *_doubtful(plan, rows), *_selected(plan))
     return AnswerTable(rows, margins, supports, notes, tuple(column.type for column in columns))
+
+
+def _rows_of(columns: Sequence[Sequence[T]], shown: Sequence[int]) -> tuple[tuple[T, ...], ...]:
+    return tuple(zip(*(map(column.__getitem__, shown) for column in columns), strict=True))
 
 
 # --- columns
@@ -167,11 +178,10 @@ def _type(item: Figure, plan: Plan) -> str:
 def _measure(item: Figure, of: Of, cells: NoisyCells, supports: Sequence[float | None]) -> _Shown:
     """A figure that is a measure itself: exact, with the exact half-width of its noise."""
     noise = cells.measurement.noises[cells.place(of.measure)]
-    numbers, margin = cells.exact(of), bar_of_measure(item, noise.bar)
+    margins = [bar_of_measure(item, noise.bar)] * cells.count
     if item.whole or noise.bar.step.is_integer():
-        integers = [int(number.to_integral_value(rounding=ROUND_HALF_EVEN)) for number in numbers]
-        return _Shown("integer", integers, [margin] * len(numbers), supports)
-    return _Shown("decimal", numbers, [margin] * len(numbers), supports)
+        return _Shown("integer", cells.whole(of), margins, supports)
+    return _Shown("decimal", cells.exact(of), margins, supports)
 
 
 def bar_of_measure(item: Figure, bar: Bar) -> float:

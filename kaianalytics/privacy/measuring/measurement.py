@@ -25,11 +25,13 @@ Framework for Unknown Domain Algorithms", for the threshold; Durfee and Rogers 2
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
+from itertools import chain
 from statistics import NormalDist
 from typing import Any, Literal
 
@@ -59,6 +61,7 @@ MechanismName = Literal["discrete Gaussian", "discrete Gaussian threshold", "noi
 
 _EXACT_ACCURACY_SCALE = 1_000.0  # OpenDP's exact accuracy takes time in proportion to the scale
 _NUDGES = 64
+_THREADS, _PIECE = 2, 20_000  # a long vector is drawn in pieces of so many numbers
 _FAR = 2**61  # a threshold that nothing reaches: ρ does not depend on it
 _I64 = atom_domain(T="i64")
 _VECTORS = vector_domain(_I64)
@@ -130,10 +133,10 @@ class Setting:
         return PrivacyLoss(_units(_map(self.mechanism_at(scale, None), distance), RHO_UNITS))
 
     def scale_for(self, rho: float) -> float:
-        """The scale at which the formula says this ρ, a hair too small."""
+        """The scale at which the formula says this ρ."""
         if self.mechanism == "noisy top-k":
-            return self._farthest(1) * math.sqrt(self.size / (8 * rho)) * (1 - 2.0**-50)
-        return self.vector.l2 / math.sqrt(2 * rho) * (1 - 2.0**-50)
+            return self._farthest(1) * math.sqrt(self.size / (8 * rho))
+        return self.vector.l2 / math.sqrt(2 * rho)
 
     def bar_at(self, scale: float) -> Bar:
         """How far one number may be off at this scale."""
@@ -210,8 +213,11 @@ class Measurement:
         """The places of the cells that pass the threshold, in the order of their keys, and their noisy units."""
         # A cell without units is no cell of the data: its neighbour has none either, and δ speaks of ones with units.
         units = {place: count for place, count in enumerate(exact.vectors[vector]) if count > 0}
-        kept: dict[int, int] = self.noises[vector].drawing(units)
-        places = sorted(kept, key=lambda place: _order(exact.cells[place]))
+        pieces = [{place: units[place] for place in some} for some in _pieces(list(units))]
+        kept: dict[int, int] = {}
+        for drawn in _side_by_side(self.noises[vector].drawing, pieces):
+            kept |= drawn
+        places = sorted(kept, key=_order(exact.cells))
         return places, [kept[place] for place in places]
 
     def _demand_fit(self, exact: Exact) -> None:
@@ -269,7 +275,8 @@ def keeps_within(setting: Setting, scale: float, threshold: object, windows: int
 def _noise(setting: Setting, rho_units: int, windows: int, delta_units: int | None) -> Noise:
     scale = _least_scale(setting, rho_units, windows)
     threshold = None if delta_units is None else _least_threshold(setting, scale, windows, delta_units)
-    proved, account = setting.proved(scale, threshold), setting.proved(scale, threshold, windows)
+    proved = setting.proved(scale, threshold)
+    account = proved if windows == 1 else setting.proved(scale, threshold, windows)
     return Noise(setting, scale, threshold, proved, account, setting.mechanism_at(scale, threshold))
 
 
@@ -280,7 +287,7 @@ def _least_scale(setting: Setting, rho_units: int, windows: int) -> float:
         raise _out_of_range("ask with a smaller rho")
     # Start a hair below the formula's scale and go up: the first that OpenDP's map accepts is the smallest. An l2 is
     # below 2³¹ and a share one unit or more, so that the scale is below 2⁵¹: with totals below 2⁶², far inside 64 bits.
-    scale = setting.scale_for(rho_units / RHO_UNITS)
+    scale = math.nextafter(setting.scale_for(rho_units / RHO_UNITS), 0)
     for _ in range(_NUDGES):
         if all(setting.proved(scale, windows=w).rho_units <= w**2 * rho_units for w in {1, windows}):
             return scale
@@ -343,11 +350,26 @@ def _drawn(noise: Noise, vector: Sequence[int], places: Sequence[int]) -> tuple[
     parts = [vector[place * width : (place + 1) * width] for place in places]
     if noise.setting.mechanism == "noisy top-k":
         return tuple(chosen for part in parts for chosen in noise.drawing(list(part)))
-    return tuple(noise.drawing([number for part in parts for number in part]))
+    return tuple(chain.from_iterable(_side_by_side(noise.drawing, _pieces(list(chain.from_iterable(parts))))))
 
 
-def _order(cell: Cell) -> tuple[tuple[bool, Any], ...]:
-    return tuple((value is None, "" if value is None else value) for value in cell)
+def _pieces(numbers: list[int]) -> list[list[int]]:
+    return [numbers[start : start + _PIECE] for start in range(0, len(numbers), _PIECE)]
+
+
+def _side_by_side(drawing: Mechanism, pieces: Sequence[Any]) -> list[Any]:
+    """Each piece drawn; the noise on every number is its own, so that together they are the whole, drawn at once."""
+    if len(pieces) < 2:
+        return [drawing(piece) for piece in pieces]
+    with ThreadPoolExecutor(_THREADS) as threads:  # OpenDP draws without Python's lock
+        return list(threads.map(drawing, pieces))
+
+
+def _order(cells: Sequence[Cell]) -> Callable[[int], Any]:
+    """What cells are sorted by, by their places: of a key, what is missing comes last."""
+    if not any(None in cell for cell in cells):
+        return cells.__getitem__
+    return lambda place: tuple((value is None, "" if value is None else value) for value in cells[place])
 
 
 def _out_of_range(way: str) -> Exception:
