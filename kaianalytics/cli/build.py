@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from itertools import groupby
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,13 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as ProgressBar
 
 from kaianalytics.cli.terminal import console, for_people, open_home, table
-from kaianalytics.custody.contracts import load
-from kaianalytics.custody.home import Home
-from kaianalytics.custody.keys import Keys
-from kaianalytics.policy.contract import Contracts
-from kaianalytics.policy.views import StorePlan, store_plan
-from kaianalytics.warehouse.builder import BuildOrder, Progress, build
+from kaianalytics.warehouse.builder import Progress, build
 from kaianalytics.warehouse.manifest import BuildSummary, TableSummary
+from kaianalytics.warehouse.ordering import build_order
 from kaianalytics.warehouse.published import prune
 from kaianalytics.warehouse.workshop import Room
 
@@ -50,42 +45,6 @@ def build_command(
     removed = prune(order.stores, keep)
     if removed:
         console.print(f"{len(removed)} older build{'s' if len(removed) > 1 else ''} removed.")
-
-
-def build_order(home: Home, as_of: date, built_at: datetime, room: Room) -> BuildOrder:
-    """The order to build a home's stores from its own contracts and sources, with its own keys."""
-    contracts = load(home.contracts)
-    keys = Keys.load(home)
-    return BuildOrder(
-        products=contracts.products,
-        purposes=contracts.purposes,
-        plans=_plans(contracts),
-        contracts_digest=contracts.digest,
-        contracts_folder=home.contracts,
-        digest_contracts=_digest,
-        sources=home.sources,
-        stores=home.stores,
-        staging=home.staging,
-        pseudonym_key=keys.pseudonym_key,
-        pseudonym_key_id=keys.key_id,
-        as_of=as_of,
-        built_at=built_at,
-        room=room,
-    )
-
-
-def _plans(contracts: Contracts) -> tuple[StorePlan, ...]:
-    """A plan for each open purpose and access, empty ones included: an absent store would look like a fault."""
-    opened = [key for key, purpose in contracts.purposes.purposes.items() if purpose.open]
-    return tuple(
-        plan
-        for key in opened
-        for plan in (store_plan(contracts, key, "rows"), store_plan(contracts, key, "statistics"))
-    )
-
-
-def _digest(folder: Path) -> str:
-    return load(folder).digest
 
 
 def _day(written: str) -> date:

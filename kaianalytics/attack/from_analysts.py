@@ -1,0 +1,309 @@
+"""What an analyst may try with SQL: the shipped statements on the owner's names, and probes made of the contracts.
+
+The probes ask, for every view, column, product and kind of person that the contracts name, what must not be answered.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+from kaianalytics.attack import layers as L
+from kaianalytics.attack.adapting import adapted
+from kaianalytics.attack.attempts import Attack, Target, Trial, effect
+from kaianalytics.attack.canaries import Place
+from kaianalytics.attack.corpus import hostile_statements, ordinary_selects
+from kaianalytics.attack.sources import NAMES_ANOTHER, NO_CONSENT, OUT, PAST_RETENTION, RAW_KEY, STOPS_LATER
+from kaianalytics.attack.world import ATTACKER
+
+_FILES = (
+    "SELECT content FROM read_text('{file}')",
+    "SELECT * FROM read_blob('{file}')",
+    "SELECT * FROM read_csv('{file}', header=false, columns={{'a': 'VARCHAR'}})",
+    "SELECT * FROM '{file}'",
+    "SELECT * FROM read_json('{keys}')",
+    "SELECT content FROM read_text('{keys}')",
+    "SELECT content FROM read_text('/proc/{gateway}/environ')",
+    "SELECT file FROM glob('{home}/**')",
+    "SELECT * FROM sniff_csv('{file}')",
+    "SELECT * FROM read_duckdb('{other}', table_name='{product}')",
+    "SELECT * FROM read_parquet('{sources}/*.parquet', union_by_name=true)",
+)
+_BASE = (
+    "SELECT * FROM store.main.{view}",
+    "SELECT * FROM store.{view}",
+    "SELECT t.* FROM {view} AS v, store.main.{view} AS t LIMIT 500",
+    "SELECT * FROM query('SELECT * FROM store.main.{view}')",
+    "SELECT * FROM query_table('store.main.{view}')",
+    "WITH t AS (SELECT * FROM store.main.{view}) SELECT * FROM t",
+)
+NOT_THERE = (*OUT, NO_CONSENT, NAMES_ANOTHER)
+_ONE_VALUE = (
+    "min({c})",
+    "max({c})",
+    "any_value({c})",
+    "list({c})",
+    "string_agg({c}, ',')",
+    "mode({c})",
+    "arg_max({c}, {c})",
+)
+
+
+def controls(target: Target) -> Iterator[Trial]:
+    """What may be seen, asked for: that a canary comes back here shows that the search finds what there is."""
+    for view in target.rows:
+        yield target.ask_rows(f"SELECT * FROM {view}", L.STORE)
+
+
+def shipped(target: Target) -> Iterator[Trial]:
+    """Every hostile statement, to the rows' door."""
+    texts = [hostile.sql.replace("\\n", "\n") for hostile in hostile_statements()]
+    for sql in adapted(texts, target.rows)[:: target.every]:
+        yield target.ask_rows(sql, L.VIEW)
+
+
+def shipped_as_statistics(target: Target) -> Iterator[Trial]:
+    """The same, to the door of statistics."""
+    for sql in adapted([hostile.sql for hostile in hostile_statements()], target.statistics)[:: 4 * target.every]:
+        yield target.ask_statistics(sql, L.PROOF)
+
+
+def lawful(target: Target) -> Iterator[Trial]:
+    """Ordinary questions: what they answer holds no canary either."""
+    for sql in adapted(ordinary_selects(), target.rows)[:: target.every]:
+        yield target.ask_rows(sql, L.STORE)
+
+
+def absent_columns(target: Target) -> Iterator[Trial]:
+    """Every column that the purpose does not see, by its name, in each view."""
+    for view in target.rows:
+        for column in target.absent(view):
+            yield target.ask_rows(f'SELECT "{column.name}" FROM {view}', L.VIEW)
+            yield target.ask_rows(f'SELECT max(v."{column.name}") FROM {view} AS v', L.VIEW)
+        yield target.ask_rows(f"SELECT COLUMNS('.*') FROM {view}", L.VIEW)
+
+
+def base_tables(target: Target) -> Iterator[Trial]:
+    """Each view's table behind its view."""
+    for view in target.rows:
+        for sql in _BASE:
+            yield target.ask_rows(sql.format(view=view), L.STORE)
+
+
+def absent_columns_of_tables(target: Target) -> Iterator[Trial]:
+    """The columns that the purpose does not see, in the table behind the view."""
+    for view in target.rows:
+        for column in target.absent(view):
+            yield target.ask_rows(f'SELECT "{column.name}" FROM store.main.{view}', L.STORE)
+
+
+def everybody(target: Target) -> Iterator[Trial]:
+    """All that each view shows; and each person who may not be there, by their raw key."""
+    for view, table in target.rows.items():
+        yield target.ask_rows(f"SELECT * FROM {view}", L.PEOPLE)
+        for person in (p for listed in target.world.made.people.values() for p in listed if p.is_out):
+            if table.unit:
+                yield target.ask_rows(
+                    f"SELECT * FROM {view} WHERE CAST({table.unit} AS VARCHAR) = '{person.key}'", L.PEOPLE
+                )
+
+
+def all_rows(target: Target) -> Iterator[Trial]:
+    """All that each view shows, in other orders and through what may hold more than is shown."""
+    for view in target.rows:
+        for tail in ("", " ORDER BY ALL DESC", " UNION ALL SELECT * FROM {view}"):
+            yield target.ask_rows(f"SELECT * FROM {view}{tail.format(view=view)}", L.STOPS)
+
+
+def old_rows(target: Target) -> Iterator[Trial]:
+    """All that each view shows: rows past retention are not among it."""
+    for view in target.rows:
+        yield target.ask_rows(f"SELECT * FROM {view} WHERE true", L.RETENTION)
+
+
+def raw_keys(target: Target) -> Iterator[Trial]:
+    """Every key column."""
+    for view, table in target.rows.items():
+        for column in (c for c in table.columns if c.rule.action == "pseudonym"):
+            yield target.ask_rows(f'SELECT DISTINCT "{column.name}" FROM {view}', L.PSEUDONYMS)
+
+
+def products_of_others(target: Target) -> Iterator[Trial]:
+    """Every product that the purpose has not, and those that it has as statistics alone."""
+    for product in target.world.contracts.products:
+        if product not in target.rows:
+            yield target.ask_rows(f"SELECT * FROM {product}", L.STORE)
+            for view in list(target.rows)[:1]:
+                yield target.ask_rows(f"SELECT p.* FROM {view} AS v, {product} AS p LIMIT 500", L.STORE)
+
+
+def errors_on_hidden_rows(target: Target) -> Iterator[Trial]:
+    """An error that is raised by a row of who asked to stop, and by no other."""
+    for view, table in target.rows.items():
+        for column in (c for c in table.columns if c.type == "string" and c.rule.action == "keep"):
+            word = target.world.made.planted(Place(STOPS_LATER, view, column.name))
+            if not isinstance(word, str):
+                continue
+            test = f'CASE WHEN "{column.name}" LIKE \'{word[:-2]}%\' THEN CAST("{column.name}" AS INTEGER) = 1 END'
+            trial = target.ask_rows(f"SELECT count(*) AS n FROM {view} WHERE {test}", L.SECURE_VIEW)
+            yield effect(trial, "an error tells of a hidden row", "DATA_ERROR" in trial.outcome)
+
+
+def words_of_errors(target: Target) -> Iterator[Trial]:
+    """The words of such an error."""
+    for trial in errors_on_hidden_rows(target):
+        yield Trial(trial.what, trial.outcome, trial.stopped_by, trial.found)
+
+
+def files_by_sql(target: Target) -> Iterator[Trial]:
+    """Files of the home, by what the engine reads files with."""
+    home = target.world.home
+    purposes = [p for p in target.world.contracts.purposes.open if p != target.purpose] or [target.purpose]
+    names = {
+        "file": home.root / "planted.txt", "keys": home.keys / "custodian.json", "home": home.root,
+        "gateway": target.gateway.pid, "sources": home.sources, "product": next(iter(target.statistics), "x"),
+        "other": target.world.store(purposes[0], "statistics"),
+    }  # fmt: skip
+    for sql in _FILES:
+        yield target.ask_rows(sql.format(**names), L.LOCK_DOWN)
+
+
+def changes(target: Target) -> Iterator[Trial]:
+    """The list of who asked to stop, emptied; then what the views show."""
+    line = target.gateway.session(ATTACKER, target.purpose, "changing")
+    for view in list(target.rows)[:1]:
+        yield target.ask_rows(f"SELECT count(*) FROM {view}", L.STOPS, line)
+        yield target.ask_rows("DELETE FROM kai_stops", L.SECOND_LOOK, line)
+        yield target.ask_rows(f"SELECT * FROM {view}", L.SECOND_LOOK, line)
+
+
+# Statistics
+
+
+def one_persons_values(target: Target) -> Iterator[Trial]:
+    """Values themselves, asked of the statistics' door: rows, extremes, lists, groups that nobody declared."""
+    for view, table in target.statistics.items():
+        yield target.ask_statistics(f"SELECT * FROM {view}", L.PROOF)
+        for column in table.columns:
+            name = f'"{column.name}"'
+            yield target.ask_statistics(f"SELECT {name} FROM {view}", L.PROOF)
+            yield target.ask_statistics(f"SELECT {name}, count(*) AS n FROM {view} GROUP BY {name}", L.NOISE)
+        for form in _ONE_VALUE:
+            for column in table.columns[-2:]:
+                yield target.ask_statistics(
+                    f"SELECT {form.format(c=chr(34) + column.name + chr(34))} AS x FROM {view}", L.PROOF
+                )
+
+
+def absent_in_statistics(target: Target) -> Iterator[Trial]:
+    """Columns that the purpose does not see, and products that it has not, in statistics."""
+    for view in target.statistics:
+        for column in target.absent(view):
+            yield target.ask_statistics(f'SELECT "{column.name}", count(*) AS n FROM {view} GROUP BY ALL', L.PROOF)
+    for product in target.world.contracts.products:
+        if product not in target.statistics:
+            yield target.ask_statistics(f"SELECT count(*) AS n FROM {product}", L.DECISION)
+
+
+def parts_that_add_up(target: Target) -> Iterator[Trial]:
+    """A whole and its two parts: did they add up, each would be exact, and a difference of two would be one person."""
+    for view, column, value in _divided(target):
+        wheres = ("", f" WHERE {column} = {value}", f" WHERE {column} <> {value}")
+        trials, figures = [], []
+        for where in wheres:
+            sql = f"SELECT count(*) AS n FROM {view}{where}"
+            reply = target.line.statistics(sql)
+            trials.append(target.judged(sql, reply, sql, L.NOISE, statistics=True))
+            figures += figures_of(reply.json)
+        exact = len(figures) == 3 and figures[0] == figures[1] + figures[2]
+        yield from trials[:-1]
+        yield effect(trials[-1], "the parts add up: they are exact", exact)
+
+
+def repetitions(target: Target) -> Iterator[Trial]:
+    """One question in several spellings, kernels and sessions: further draws could be averaged."""
+    for view, column, value in _divided(target)[:1]:
+        lines = [target.line, target.gateway.session(ATTACKER, target.purpose, "second"), target.victims_line]
+        figures = []
+        for number, line in enumerate(lines * 2):
+            sql = f"SELECT{' ' * (number + 1)}count(*) AS n{number} FROM {view} WHERE {column} <> {value} -- {number}"
+            reply = line.statistics(sql, "0.0002")
+            figures += figures_of(reply.json)
+            trial = target.judged(sql, reply, sql, L.ONE_DRAW, statistics=True)
+            yield effect(trial, "another draw of the same figure", len(set(figures)) > 1)
+
+
+def more_than_is_allowed(target: Target) -> Iterator[Trial]:
+    """Questions at more than what is left."""
+    for view, column, value in _divided(target)[:1]:
+        for number in range(3):
+            sql = f"SELECT count(*) AS n{number} FROM {view} WHERE {column} = {value}"
+            trial = target.ask_statistics(sql, L.LEDGER, rho="2")
+            yield effect(trial, "an answer at more than the account has", trial.outcome == "answered")
+
+
+def comments_of_others(target: Target) -> Iterator[Trial]:
+    """What another analyst wrote beside a question, in the repeated answer and in the list of earlier ones."""
+    for view, column, value in _divided(target)[:1]:
+        sql = f"SELECT count(*) AS n FROM {view} WHERE {column} = {value}"
+        word = target.world.canaries.word(Place("a comment beside another's question"))
+        target.victims_line.statistics(f"{sql} -- {word}", "0.0003")
+        yield target.judged(
+            "the same question", target.line.statistics(sql, "0.0003"), sql, L.COMMENTS, statistics=True
+        )
+        listed = target.line.ask("GET", "/v1/releases")
+        yield target.judged("GET /v1/releases", listed, "", L.COMMENTS, statistics=True)
+
+
+def figures_of(answer: dict[str, object]) -> list[float]:
+    """The figures of a statistics answer."""
+    try:
+        rows = json.loads(str(answer["release"]))["rows"]
+    except (KeyError, ValueError):
+        return []
+    return [float(value) for row in rows for value in row if isinstance(value, int | float)]
+
+
+def _divided(target: Target) -> list[tuple[str, str, str]]:
+    """Views that a question can divide in two: a required column, and one of its values as SQL."""
+    found = []
+    for view, table in target.statistics.items():
+        contract = target.world.contracts.products[view]
+        for column in table.columns:
+            values = contract.column(column.source).enum
+            if table.windows is None and values and not column.nullable and column.rule.action == "keep":
+                quoted = values[0] if column.type == "integer" else f"'{values[0]}'"
+                found.append((view, f'"{column.name}"', quoted))
+                break
+    return found
+
+
+def _after(*kinds: str) -> Callable[[Place], bool]:
+    return lambda place: place.what in kinds
+
+
+ROWS_ATTACKS = (
+    Attack("hostile statements as shipped", "rows", (L.GUARD,), shipped),
+    Attack("a column that the purpose drops", "rows", (L.STORE, L.VIEW), absent_columns),
+    Attack("the table behind a view", "rows", (L.GUARD,), base_tables, _after(STOPS_LATER)),
+    Attack("a dropped column in the table behind a view", "rows", (L.GUARD, L.STORE), absent_columns_of_tables),
+    Attack("people who may not be in the data", "rows", (L.PEOPLE,), everybody, _after(*NOT_THERE)),
+    Attack("rows past their retention", "rows", (L.RETENTION,), old_rows, _after(PAST_RETENTION)),
+    Attack("who asked to stop since the build", "rows", (L.STOPS,), all_rows, _after(STOPS_LATER)),
+    Attack("a raw key", "rows", (L.PSEUDONYMS, L.VERIFICATION), raw_keys, _after(RAW_KEY)),
+    Attack("a product of another purpose or access", "rows", (L.DECISION, L.STORE, L.VIEW), products_of_others),
+    Attack("an error as a sign of a hidden row", "rows", (L.SECURE_VIEW,), errors_on_hidden_rows),
+    Attack("an error's words on a hidden row", "rows", (L.SECURE_VIEW, L.ERROR_WORDS), words_of_errors),
+    Attack("a file by what the engine reads files with", "rows", (L.GUARD, L.LOCK_DOWN), files_by_sql),
+    Attack("a change of who asked to stop", "rows", (L.GUARD, L.SECOND_LOOK), changes, _after(STOPS_LATER)),
+    Attack("ordinary questions as shipped", "rows", (), lawful),
+)  # fmt: skip
+STATISTICS_ATTACKS = (
+    Attack("hostile statements as shipped", "statistics", (L.GUARD, L.PROOF), shipped_as_statistics),
+    Attack("one person's values", "statistics", (L.PROOF,), one_persons_values),
+    Attack("a column or product that the purpose has not", "statistics", (L.PROOF, L.STORE), absent_in_statistics),
+    Attack("the difference of two exact figures", "statistics", (L.NOISE,), parts_that_add_up),
+    Attack("an average of many draws", "statistics", (L.ONE_DRAW,), repetitions),
+    Attack("more than is left", "statistics", (L.LEDGER,), more_than_is_allowed),
+    Attack("what others wrote beside their questions", "statistics", (L.COMMENTS,), comments_of_others),
+)  # fmt: skip
