@@ -1,4 +1,4 @@
--- Statements that the guard must refuse: one per line, `CODE | statement`. `\n` stands for a line break, `\u` for a character.
+-- Statements that the guard must refuse: one per line, `CODE | statement`. `\u000a` and the like stand for a character.
 -- The views are sessions, orders and customers. Lines that begin with two hyphens are titles.
 
 -- not a SELECT
@@ -350,3 +350,439 @@ NOT_ADMITTED | SELECT B'101'
 NOT_ADMITTED | SELECT list_transform([1, 2], x -> x + 1)
 NOT_ADMITTED | SELECT device -> '$' FROM sessions
 NOT_ADMITTED | SELECT COLUMNS(c -> c LIKE 's%') FROM sessions
+
+-- statements of 2.0, and others that are no SELECT
+NOT_A_SELECT | CONNECT 'quack:localhost'
+NOT_A_SELECT | DISCONNECT
+NOT_A_SELECT | EXPLAIN (FORMAT json) SELECT * FROM sessions
+NOT_A_SELECT | EXPLAIN (ANALYZE, FORMAT graphviz) SELECT * FROM kai_stops
+NOT_A_SELECT | EXPLAIN CREATE TABLE t AS SELECT 1
+NOT_A_SELECT | CREATE TRIGGER t AFTER INSERT ON kai_stops FOR EACH ROW INSERT INTO kai_stops VALUES ('x')
+NOT_A_SELECT | CREATE SECURE VIEW v AS SELECT * FROM kai_stops
+NOT_A_SELECT | CREATE OR REPLACE SECURE VIEW sessions AS SELECT * FROM store.main.sessions
+NOT_A_SELECT | CREATE OR REPLACE TEMP VIEW sessions AS SELECT 1
+NOT_A_SELECT | CREATE OR REPLACE MACRO upper(x) AS x
+NOT_A_SELECT | CREATE FUNCTION main.sum(x) AS 0
+NOT_A_SELECT | CREATE SCHEMA s
+NOT_A_SELECT | CREATE SCHEMA store.s.t
+NOT_A_SELECT | CREATE INDEX i ON kai_stops (unit)
+NOT_A_SELECT | CREATE TEMP TABLE t AS FROM store.main.sessions
+NOT_A_SELECT | CREATE PERSISTENT SECRET s (TYPE s3, KEY_ID 'x')
+NOT_A_SELECT | DROP SECRET s
+NOT_A_SELECT | DROP TABLE IF EXISTS kai_stops CASCADE
+NOT_A_SELECT | DROP MACRO upper
+NOT_A_SELECT | ALTER TABLE kai_stops ADD COLUMN x INTEGER
+NOT_A_SELECT | ALTER DATABASE store SET ALIAS TO s
+NOT_A_SELECT | MERGE INTO kai_stops USING (SELECT 'x' AS unit) AS s USING (unit) WHEN MATCHED THEN DELETE
+NOT_A_SELECT | INSERT INTO kai_stops FROM sessions SELECT device
+NOT_A_SELECT | INSERT OR REPLACE INTO kai_stops VALUES ('x') RETURNING *
+NOT_A_SELECT | INSERT INTO kai_stops DEFAULT VALUES
+NOT_A_SELECT | UPDATE kai_stops SET unit = (SELECT max(unit) FROM kai_stops) RETURNING unit
+NOT_A_SELECT | DELETE FROM kai_stops USING sessions WHERE true RETURNING *
+NOT_A_SELECT | COPY kai_stops FROM '/etc/passwd'
+NOT_A_SELECT | COPY FROM DATABASE store TO memory
+NOT_A_SELECT | COPY (SELECT * FROM sessions) TO 'https://example.org/x' (FORMAT csv)
+NOT_A_SELECT | COPY sessions TO STDOUT
+NOT_A_SELECT | SET GLOBAL memory_limit = '1TB'
+NOT_A_SELECT | SET SESSION search_path = 'store'
+NOT_A_SELECT | SET schema = 'store.main'
+NOT_A_SELECT | SET lock_configuration = false
+NOT_A_SELECT | SET VARIABLE v = 1
+NOT_A_SELECT | RESET VARIABLE v
+NOT_A_SELECT | PRAGMA table_info('kai_stops')
+NOT_A_SELECT | PRAGMA storage_info('sessions')
+NOT_A_SELECT | PRAGMA enable_profiling = 'json'
+NOT_A_SELECT | PRAGMA disable_optimizer
+NOT_A_SELECT | PRAGMA threads = 64
+NOT_A_SELECT | PRAGMA version
+NOT_A_SELECT | CALL duckdb_tables()
+NOT_A_SELECT | CALL query('SELECT 1')
+NOT_A_SELECT | CALL enable_logging()
+NOT_A_SELECT | CALL force_checkpoint()
+NOT_A_SELECT | FORCE CHECKPOINT store
+NOT_A_SELECT | INSTALL httpfs FROM community
+NOT_A_SELECT | FORCE INSTALL spatial
+NOT_A_SELECT | LOAD '/tmp/x.duckdb_extension'
+NOT_A_SELECT | UPDATE EXTENSIONS
+NOT_A_SELECT | PREPARE sessions AS SELECT 1
+NOT_A_SELECT | PREPARE p AS INSERT INTO kai_stops VALUES ($1)
+NOT_A_SELECT | EXECUTE p('x')
+NOT_A_SELECT | EXECUTE sessions(1, 2)
+SYNTAX | DEALLOCATE ALL
+NOT_A_SELECT | BEGIN
+NOT_A_SELECT | COMMIT
+NOT_A_SELECT | ROLLBACK
+NOT_A_SELECT | ABORT
+NOT_A_SELECT | VACUUM ANALYZE kai_stops
+NOT_A_SELECT | ANALYZE sessions
+NOT_A_SELECT | EXPORT DATABASE '/tmp/x' (FORMAT parquet)
+NOT_A_SELECT | ATTACH 'quack:localhost' AS q
+NOT_A_SELECT | ATTACH '/proc/self/mem' AS m (READ_ONLY)
+NOT_A_SELECT | ATTACH IF NOT EXISTS ':memory:' AS store2
+NOT_A_SELECT | DETACH DATABASE IF EXISTS store
+NOT_A_SELECT | USE memory.main
+NOT_A_SELECT | PIVOT kai_stops ON unit USING count(*)
+NOT_ADMITTED | PIVOT (SELECT * FROM kai_stops) ON unit IN ('x') USING max(unit)
+NOT_A_SELECT | PIVOT_WIDER sessions ON device USING sum(pages)
+NOT_ADMITTED | PIVOT_LONGER sessions ON pages
+NOT_ADMITTED | UNPIVOT kai_stops ON unit INTO NAME n VALUE v
+NOT_ADMITTED | UNPIVOT (SELECT pages FROM sessions) ON COLUMNS(*)
+NOT_ADMITTED | DESCRIBE SELECT * FROM kai_stops
+NOT_ADMITTED | DESCRIBE kai_stops
+NOT_ADMITTED | DESC store.main.sessions
+NOT_ADMITTED | SUMMARIZE kai_stops
+NOT_ADMITTED | SUMMARIZE SELECT * FROM sessions
+NOT_ADMITTED | SHOW
+NOT_ADMITTED | SHOW sessions
+NOT_ADMITTED | SHOW DATABASES
+NOT_ADMITTED | SHOW SCHEMAS
+NOT_ADMITTED | SHOW VARIABLES
+NOT_ADMITTED | SHOW TABLES FROM store
+NOT_ADMITTED | SHOW ALL
+NOT_ADMITTED | SELECT * FROM (DESCRIBE SELECT 1)
+NOT_ADMITTED | SELECT * FROM (SUMMARIZE sessions)
+NOT_ADMITTED | SELECT * FROM (SHOW ALL TABLES)
+NOT_ADMITTED | SELECT column_name FROM (DESCRIBE kai_stops)
+NOT_ADMITTED | WITH s AS (SUMMARIZE sessions) FROM s
+NOT_ADMITTED | WITH s AS (SHOW TABLES) FROM s
+NOT_ADMITTED | SELECT (SELECT count(*) FROM (SHOW VARIABLES))
+
+-- several statements, and what hides one
+NOT_ONE_STATEMENT | SELECT 1; -- a comment\u000aSELECT 2
+UNKNOWN_VIEW | SELECT 1 FROM sessions --\u000dJOIN kai_stops ON true
+NOT_ONE_STATEMENT | SELECT 1;SELECT 2
+
+NOT_ONE_STATEMENT | SELECT 1; /* a comment */ SELECT 2;
+NOT_ONE_STATEMENT | ;;SELECT 1;;SELECT 2;;
+NOT_ONE_STATEMENT | SELECT ';'; SELECT 1
+NOT_ONE_STATEMENT | SELECT $$;$$; SELECT 1
+NOT_ONE_STATEMENT | SELECT $a$ $b$ ; $a$; SELECT 1
+NOT_A_SELECT | SELECT 1; EXPLAIN SELECT * FROM kai_stops
+NOT_A_SELECT | SELECT 1; SET VARIABLE v = 1; SELECT getvariable('v')
+NOT_A_SELECT | SELECT 1; PREPARE p AS SELECT 1; EXECUTE p
+NOT_A_SELECT | SELECT 1; CREATE TEMP MACRO f() AS TABLE FROM kai_stops; FROM f()
+NOT_A_SELECT | SELECT 1; BEGIN; DELETE FROM kai_stops; COMMIT
+NOT_A_SELECT | SELECT 1 \u003b DROP VIEW sessions
+UNKNOWN_VIEW | SELECT 1 --\u000aFROM kai_stops
+
+UNKNOWN_VIEW | SELECT 1 /* */ FROM /* */ kai_stops /* */
+UNKNOWN_VIEW | SELECT 1 FROM/**/kai_stops
+UNKNOWN_VIEW | SELECT 1 FROM -- sessions\u000akai_stops
+UNKNOWN_VIEW | SELECT 1 FROM sessions -- \u000a, kai_stops
+UNKNOWN_VIEW | SELECT 1 FROM sessions /* , */ , /* , */ kai_stops
+UNKNOWN_VIEW | SELECT 1 /* /* FROM sessions */ */ FROM kai_stops
+SYNTAX | SELECT * FROM /* sessions
+SYNTAX | SELECT * FROM sessions */
+UNKNOWN_VIEW | SELECT '--' FROM kai_stops
+UNKNOWN_VIEW | SELECT '/*' FROM kai_stops -- '*/'
+UNKNOWN_VIEW | SELECT $$/*$$ FROM kai_stops
+UNKNOWN_VIEW | SELECT "/*", 1 FROM kai_stops
+FUNCTION_NOT_ADMITTED | SELECT error/**/('x')
+FUNCTION_NOT_ADMITTED | SELECT error -- \u000a('x')
+FUNCTION_NOT_ADMITTED | SELECT "error"/* */('x')
+FUNCTION_NOT_ADMITTED | SELECT e'it\'s' || error('x')
+FUNCTION_NOT_ADMITTED | SELECT 'it''s', error('x')
+
+-- names: quotes, case, look-alikes
+UNKNOWN_VIEW | SELECT * FROM "kai_stops"
+UNKNOWN_VIEW | SELECT * FROM "Kai_Stops"
+UNKNOWN_VIEW | SELECT * FROM KAI_STOPS
+UNKNOWN_VIEW | SELECT * FROM `kai_stops`
+UNKNOWN_VIEW | SELECT * FROM 'kai_stops'
+UNKNOWN_VIEW | SELECT * FROM (kai_stops)
+UNKNOWN_VIEW | SELECT * FROM (((kai_stops)))
+UNKNOWN_VIEW | SELECT * FROM "sessions "
+UNKNOWN_VIEW | SELECT * FROM " sessions"
+UNKNOWN_VIEW | SELECT * FROM "sess""ions"
+UNKNOWN_VIEW | SELECT * FROM "store.main.sessions"
+QUALIFIED_NAME | SELECT * FROM "main"."sessions"
+SYNTAX | SELECT * FROM "".sessions
+SYNTAX | SELECT * FROM ""
+UNKNOWN_VIEW | SELECT * FROM \u0455essions
+UNKNOWN_VIEW | SELECT * FROM sess\u0456ons
+UNKNOWN_VIEW | SELECT * FROM \u017fessions
+UNKNOWN_VIEW | SELECT * FROM ses\u00adsions
+UNKNOWN_VIEW | SELECT * FROM sessi\u014fns
+UNKNOWN_VIEW | SELECT * FROM sessio\u006e\u0303s
+UNKNOWN_VIEW | SELECT * FROM \uff53essions
+UNKNOWN_VIEW | SELECT * FROM \uff33\uff25\uff33\uff33\uff29\uff2f\uff2e\uff33
+UNKNOWN_VIEW | SELECT * FROM \u202esnoisses
+UNKNOWN_VIEW | SELECT * FROM order\u017f
+UNKNOWN_VIEW | SELECT * FROM KA\u0130_stops
+SYNTAX | SELECT * FROM U&"k\0061i_stops"
+UNKNOWN_VIEW | SELECT * FROM sessions\u3000, kai_stops
+UNKNOWN_VIEW | SELECT\u00a0*\u00a0FROM\u00a0kai_stops
+UNKNOWN_VIEW | SELECT\u3000*\u3000FROM\u3000kai_stops
+UNKNOWN_VIEW | \ufeffSELECT * FROM kai_stops
+FUNCTION_NOT_ADMITTED | SELECT\u2003error('x')
+FUNCTION_NOT_ADMITTED | SELECT \uff45rror('x')
+FUNCTION_NOT_ADMITTED | SELECT erro\u0433('x')
+TYPE_NOT_ADMITTED | SELECT error\uff08'x'\uff09
+SYNTAX | SELECT * FROM sessions \uff37\uff28\uff25\uff32\uff25 true
+FUNCTION_NOT_ADMITTED | SELECT "\u0435rror"('x')
+FUNCTION_NOT_ADMITTED | SELECT "ERROR"('x')
+FUNCTION_NOT_ADMITTED | SELECT eRRoR('x')
+FUNCTION_NOT_ADMITTED | SELECT "getvariable"('v')
+FUNCTION_NOT_ADMITTED | SELECT GETVARIABLE('v')
+FUNCTION_NOT_ADMITTED | SELECT "read_text"('/etc/passwd')
+FUNCTION_NOT_ADMITTED | SELECT * FROM "read_text"('/etc/passwd')
+FUNCTION_NOT_ADMITTED | SELECT * FROM READ_TEXT('/etc/passwd')
+FUNCTION_NOT_ADMITTED | SELECT * FROM read_text ('/etc/passwd')
+NOT_TEXT | SELECT * FROM sessions\u0001
+NOT_TEXT | SELECT * FROM sessions\u007f
+
+-- operators and comparisons written as functions
+FUNCTION_NOT_ADMITTED | SELECT "-"(1)
+FUNCTION_NOT_ADMITTED | SELECT "*"(2, 3)
+FUNCTION_NOT_ADMITTED | SELECT "//"(1, 0)
+FUNCTION_NOT_ADMITTED | SELECT "%"(1, 0)
+FUNCTION_NOT_ADMITTED | SELECT "**"(2, 3)
+FUNCTION_NOT_ADMITTED | SELECT "<<"(1, 70)
+FUNCTION_NOT_ADMITTED | SELECT "&"('x', 1)
+FUNCTION_NOT_ADMITTED | SELECT "^@"('a', 1)
+FUNCTION_NOT_ADMITTED | SELECT "&&"([1], [2])
+FUNCTION_NOT_ADMITTED | SELECT "<@"([1], [2])
+FUNCTION_NOT_ADMITTED | SELECT "!~~"('a', 'b')
+FUNCTION_NOT_ADMITTED | SELECT "="(1, 2)
+FUNCTION_NOT_ADMITTED | SELECT "<"(1, 'x')
+FUNCTION_NOT_ADMITTED | SELECT "!="(1, 2)
+FUNCTION_NOT_ADMITTED | SELECT "IS NOT DISTINCT FROM"(1, 2)
+FUNCTION_NOT_ADMITTED | SELECT "__between"(1, 2, 3)
+FUNCTION_NOT_ADMITTED | SELECT "->>"('{}', '$')
+FUNCTION_NOT_ADMITTED | SELECT add(1, 2)
+FUNCTION_NOT_ADMITTED | SELECT subtract(1, 2)
+FUNCTION_NOT_ADMITTED | SELECT multiply(9223372036854775807, 2)
+FUNCTION_NOT_ADMITTED | SELECT divide(1, 0)
+QUALIFIED_NAME | SELECT 1 OPERATOR(pg_catalog.+) 2
+FUNCTION_NOT_ADMITTED | SELECT [1, 2] <-> [3, 4]
+FUNCTION_NOT_ADMITTED | SELECT list_transform([1], lambda x: "+"(x, 1))
+FUNCTION_NOT_ADMITTED | SELECT sum("+"(pages, 1)) OVER () FROM sessions
+
+-- functions with an open door behind them
+FUNCTION_NOT_ADMITTED | SELECT aggregate([1], 'sum')
+FUNCTION_NOT_ADMITTED | SELECT array_aggregate([1], 'reservoir_quantile')
+FUNCTION_NOT_ADMITTED | SELECT list_aggr([1, 2], 'max')
+FUNCTION_NOT_ADMITTED | SELECT json_serialize_plan('SELECT 1')
+FUNCTION_NOT_ADMITTED | SELECT json_deserialize_sql('{}')
+FUNCTION_NOT_ADMITTED | SELECT * FROM json_execute_serialized_sql(json_serialize_sql('FROM kai_stops'))
+FUNCTION_NOT_ADMITTED | SELECT * FROM query('FROM ' || 'kai_stops')
+FUNCTION_NOT_ADMITTED | SELECT * FROM query((SELECT device FROM sessions LIMIT 1))
+FUNCTION_NOT_ADMITTED | SELECT * FROM query_table((SELECT device FROM sessions LIMIT 1))
+FUNCTION_NOT_ADMITTED | SELECT * FROM query_table('store.main.sessions', by_name := true)
+FUNCTION_NOT_ADMITTED | SELECT * FROM sessions, query('SELECT 1')
+FUNCTION_NOT_ADMITTED | SELECT * FROM sessions, LATERAL query_table(device)
+FUNCTION_NOT_ADMITTED | SELECT * FROM histogram('sessions', 'pages')
+FUNCTION_NOT_ADMITTED | SELECT * FROM histogram_values(sessions, pages)
+FUNCTION_NOT_ADMITTED | SELECT * FROM summary((FROM kai_stops))
+FUNCTION_NOT_ADMITTED | SELECT * FROM seq_scan('kai_stops')
+FUNCTION_NOT_ADMITTED | SELECT * FROM python_map_function('kai_stops')
+FUNCTION_NOT_ADMITTED | SELECT * FROM which_secret('s3://x', 's3')
+FUNCTION_NOT_ADMITTED | SELECT * FROM duckdb_variables()
+FUNCTION_NOT_ADMITTED | SELECT * FROM duckdb_prepared_statements()
+FUNCTION_NOT_ADMITTED | SELECT * FROM duckdb_temporary_files()
+FUNCTION_NOT_ADMITTED | SELECT * FROM duckdb_external_file_cache()
+FUNCTION_NOT_ADMITTED | SELECT * FROM duckdb_extensions()
+FUNCTION_NOT_ADMITTED | SELECT * FROM duckdb_functions()
+FUNCTION_NOT_ADMITTED | SELECT * FROM duckdb_memory()
+FUNCTION_NOT_ADMITTED | SELECT * FROM duckdb_table_sample('sessions')
+FUNCTION_NOT_ADMITTED | SELECT * FROM duckdb_triggers()
+FUNCTION_NOT_ADMITTED | SELECT * FROM duckdb_sequences()
+FUNCTION_NOT_ADMITTED | SELECT * FROM duckdb_constraints()
+FUNCTION_NOT_ADMITTED | SELECT * FROM duckdb_dependencies()
+FUNCTION_NOT_ADMITTED | SELECT * FROM duckdb_logs_parsed('QueryLog')
+FUNCTION_NOT_ADMITTED | SELECT * FROM duckdb_profiling_settings()
+FUNCTION_NOT_ADMITTED | SELECT * FROM pragma_database_size()
+FUNCTION_NOT_ADMITTED | SELECT * FROM pragma_table_info('kai_stops')
+FUNCTION_NOT_ADMITTED | SELECT * FROM pragma_show('kai_stops')
+FUNCTION_NOT_ADMITTED | SELECT * FROM pragma_version()
+FUNCTION_NOT_ADMITTED | SELECT * FROM pragma_user_agent()
+FUNCTION_NOT_ADMITTED | SELECT * FROM pragma_collations()
+FUNCTION_NOT_ADMITTED | SELECT * FROM pg_timezone_names()
+FUNCTION_NOT_ADMITTED | SELECT * FROM icu_calendar_names()
+FUNCTION_NOT_ADMITTED | SELECT * FROM test_vector_types(1)
+FUNCTION_NOT_ADMITTED | SELECT * FROM read_json_objects('/etc/passwd')
+FUNCTION_NOT_ADMITTED | SELECT * FROM read_ndjson('x')
+FUNCTION_NOT_ADMITTED | SELECT * FROM read_csv(['/etc/passwd', '/etc/shadow'])
+FUNCTION_NOT_ADMITTED | SELECT * FROM read_csv('/proc/self/' || 'maps')
+FUNCTION_NOT_ADMITTED | SELECT * FROM parquet_metadata('x')
+FUNCTION_NOT_ADMITTED | SELECT * FROM parquet_kv_metadata('x')
+FUNCTION_NOT_ADMITTED | SELECT * FROM parquet_file_metadata('x')
+FUNCTION_NOT_ADMITTED | SELECT * FROM glob('/proc/*/environ')
+FUNCTION_NOT_ADMITTED | SELECT * FROM pandas_scan(94000000000000)
+FUNCTION_NOT_ADMITTED | SELECT * FROM python_arrow_scan(1, 2)
+FUNCTION_NOT_ADMITTED | SELECT * FROM create_external_resource('x', 'y')
+FUNCTION_NOT_ADMITTED | SELECT * FROM truncate_duckdb_logs()
+FUNCTION_NOT_ADMITTED | SELECT * FROM disable_logging()
+FUNCTION_NOT_ADMITTED | SELECT * FROM enable_profiling()
+FUNCTION_NOT_ADMITTED | SELECT * FROM force_checkpoint('store')
+FUNCTION_NOT_ADMITTED | SELECT * FROM repeat_row(1, num_rows := 1000000000)
+FUNCTION_NOT_ADMITTED | SELECT list_resize([1], 1000000000)
+FUNCTION_NOT_ADMITTED | SELECT bar(1, 0, 1, 1000000000)
+FUNCTION_NOT_ADMITTED | SELECT current_database()
+FUNCTION_NOT_ADMITTED | SELECT current_schemas(true)
+FUNCTION_NOT_ADMITTED | SELECT current_query_id()
+FUNCTION_NOT_ADMITTED | SELECT txid_current()
+FUNCTION_NOT_ADMITTED | SELECT current_localtimestamp()
+FUNCTION_NOT_ADMITTED | SELECT get_current_timestamp()
+FUNCTION_NOT_ADMITTED | SELECT transaction_timestamp()
+FUNCTION_NOT_ADMITTED | SELECT age(started_at) FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT ago(INTERVAL 1 DAY)
+FUNCTION_NOT_ADMITTED | SELECT localtimestamp
+FUNCTION_NOT_ADMITTED | SELECT current_timestamp
+FUNCTION_NOT_ADMITTED | SELECT current_role
+FUNCTION_NOT_ADMITTED | SELECT inet_client_addr()
+FUNCTION_NOT_ADMITTED | SELECT pg_postmaster_start_time()
+FUNCTION_NOT_ADMITTED | SELECT uuidv7()
+FUNCTION_NOT_ADMITTED | SELECT gen_random_uuid()
+FUNCTION_NOT_ADMITTED | SELECT vector_type(pages) FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT alias(pages) FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT index_key('x', 1)
+FUNCTION_NOT_ADMITTED | SELECT get_block_size('store')
+FUNCTION_NOT_ADMITTED | SELECT pg_get_constraintdef(1)
+FUNCTION_NOT_ADMITTED | SELECT format_type(1, 2)
+FUNCTION_NOT_ADMITTED | SELECT col_description(1, 2)
+FUNCTION_NOT_ADMITTED | SELECT currval('s')
+FUNCTION_NOT_ADMITTED | SELECT getvariable(device) FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT combine(1, 2)
+FUNCTION_NOT_ADMITTED | SELECT cast_to_type(1, 'x')
+FUNCTION_NOT_ADMITTED | SELECT make_type('x')
+FUNCTION_NOT_ADMITTED | SELECT get_type(1)
+FUNCTION_NOT_ADMITTED | SELECT remap_struct(1, 2, 3, 4)
+FUNCTION_NOT_ADMITTED | SELECT variant_extract(1, 'x')
+FUNCTION_NOT_ADMITTED | SELECT json(device) FROM sessions
+NOT_ADMITTED | SELECT device::json -> 'a' FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT to_json(sessions) FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT row_to_json(s) FROM sessions AS s
+FUNCTION_NOT_ADMITTED | SELECT json_group_array(pages) FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT from_base64('eA==')
+FUNCTION_NOT_ADMITTED | SELECT encode('x')
+FUNCTION_NOT_ADMITTED | SELECT unhex('00')
+FUNCTION_NOT_ADMITTED | SELECT bitstring('1', 8)
+FUNCTION_NOT_ADMITTED | SELECT set_bit('101'::bit, 0, 1)
+FUNCTION_NOT_ADMITTED | SELECT enum_first(NULL::varchar)
+FUNCTION_NOT_ADMITTED | SELECT st_asgeojson('x')
+FUNCTION_NOT_ADMITTED | SELECT union_value(a := 1)
+FUNCTION_NOT_ADMITTED | SELECT icu_sort_key('x', 'ja')
+FUNCTION_NOT_ADMITTED | SELECT collate_ja('x')
+FUNCTION_NOT_ADMITTED | SELECT icu_collate_ja('x')
+FUNCTION_NOT_ADMITTED | SELECT __internal_decompress_integral_bigint(1, 2)
+FUNCTION_NOT_ADMITTED | SELECT __internal_tablefilter_dynamic(1)
+FUNCTION_NOT_ADMITTED | SELECT __internal_compress_string_ubigint('x')
+FUNCTION_NOT_ADMITTED | SELECT sum_no_overflow(pages) FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT "decimal_average"(1)
+FUNCTION_NOT_ADMITTED | SELECT constant_or_null(1, 2)
+FUNCTION_NOT_ADMITTED | SELECT row_number()
+FUNCTION_NOT_ADMITTED | SELECT lag(pages) FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT length(pages) OVER () FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT error('x') OVER () FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT stats(pages) OVER () FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT (stats(pages)).max FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT stats(s) FROM sessions AS s
+FUNCTION_NOT_ADMITTED | SELECT stats(COLUMNS(*)) FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT max(stats(pages)::varchar) FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT [stats(pages)] FROM sessions
+QUALIFIED_NAME | SELECT pages.stats() FROM sessions
+QUALIFIED_NAME | SELECT s.pages.stats() FROM sessions AS s
+QUALIFIED_NAME | SELECT pages.error().upper() FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT (device).read_text() FROM sessions
+FUNCTION_NOT_ADMITTED | SELECT [1].list_aggr('max')
+QUALIFIED_NAME | SELECT * FROM sessions.read_text()
+QUALIFIED_NAME | SELECT * FROM main.query('SELECT 1')
+QUALIFIED_NAME | SELECT * FROM system.main.duckdb_tables()
+QUALIFIED_NAME | SELECT pg_catalog.pg_sleep(1)
+QUALIFIED_NAME | SELECT system.main.error('x')
+QUALIFIED_NAME | SELECT main."error"('x')
+QUALIFIED_NAME | SELECT memory.main.f(1)
+
+-- names that shadow
+UNKNOWN_VIEW | WITH kai AS (SELECT 1) SELECT * FROM kai_stops
+NAME_TAKEN | WITH kai_anything AS (SELECT 1) FROM kai_anything
+NAME_TAKEN | WITH "KAI_STOPS" AS (SELECT 1) FROM "KAI_STOPS"
+NAME_TAKEN | WITH "sessions" AS (FROM orders) FROM sessions
+NAME_TAKEN | WITH ORDERS AS MATERIALIZED (FROM orders) FROM orders
+NAME_TAKEN | WITH sessions(a, b) AS (SELECT 1, 2) SELECT a FROM sessions
+NAME_TAKEN | WITH a AS (SELECT 1), customers AS (FROM a) SELECT 1
+NAME_TAKEN | WITH a AS (WITH b AS (WITH sessions AS (SELECT 1) FROM sessions) FROM b) FROM a
+NAME_TAKEN | WITH RECURSIVE sessions AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM sessions WHERE x < 3) FROM sessions
+NAME_TAKEN | WITH pragma_database_list AS (SELECT 1) FROM pragma_database_list
+NAME_TAKEN | WITH sqlite_master AS (SELECT 1) FROM sqlite_master
+NAME_TAKEN | WITH columns AS (SELECT 1) FROM columns
+NAME_TAKEN | WITH pg_tables AS (SELECT 1) SELECT 1
+NAME_TAKEN | SELECT (WITH duckdb_columns AS (SELECT 1 AS x) SELECT x FROM duckdb_columns)
+NAME_TAKEN | SELECT * FROM sessions JOIN (SELECT 1) AS orders ON true
+NAME_TAKEN | SELECT * FROM sessions AS customers
+NAME_TAKEN | SELECT * FROM sessions customers
+NAME_TAKEN | SELECT * FROM sessions AS Customers(a)
+NAME_TAKEN | SELECT * FROM generate_series(1, 2) AS sessions
+NAME_TAKEN | SELECT * FROM generate_series(1, 2) sessions(i)
+NAME_TAKEN | SELECT * FROM unnest([1]) AS orders(x)
+NAME_TAKEN | SELECT * FROM (sessions JOIN orders USING (customer_id)) AS customers
+NAME_TAKEN | SELECT * FROM sessions, LATERAL (SELECT 1) AS orders
+NAME_TAKEN | SELECT orders: (SELECT 1 FROM orders AS sessions)
+NAME_TAKEN | FROM sessions: range(3)
+NAME_TAKEN | FROM customers: orders
+UNKNOWN_VIEW | WITH a AS (FROM b) FROM a
+UNKNOWN_VIEW | WITH a AS (SELECT 1), b AS (FROM c), c AS (SELECT 1) FROM b
+UNKNOWN_VIEW | SELECT * FROM a, (WITH a AS (SELECT 1) FROM a) AS t
+UNKNOWN_VIEW | WITH RECURSIVE a AS (SELECT 1 AS x UNION ALL SELECT x FROM a, b), b AS (SELECT 1) FROM a
+UNKNOWN_VIEW | WITH RECURSIVE a AS (FROM a) FROM a
+NAME_TAKEN | WITH a AS (SELECT 1) SELECT (SELECT 1 FROM a AS sessions)
+UNKNOWN_VIEW | SELECT 1 UNION (WITH a AS (SELECT 1) FROM a) UNION FROM a
+
+-- parts that are not admitted
+NOT_ADMITTED | SELECT * FROM sessions LIMIT $1
+NOT_ADMITTED | SELECT * FROM sessions WHERE device = $device
+NOT_ADMITTED | SELECT $v
+NOT_ADMITTED | SELECT ?1
+NOT_ADMITTED | SELECT upper(?)
+NOT_ADMITTED | SELECT list_transform([?], lambda x: x)
+NOT_ADMITTED | SELECT * FROM range($n)
+NOT_ADMITTED | SELECT * FROM sessions TABLESAMPLE 1 ROWS
+NOT_ADMITTED | SELECT * FROM sessions TABLESAMPLE bernoulli(10)
+NOT_ADMITTED | SELECT * FROM sessions TABLESAMPLE system(10%) REPEATABLE (7)
+NOT_ADMITTED | SELECT * FROM sessions USING SAMPLE 1%
+NOT_ADMITTED | SELECT * FROM (SELECT 1) AS t TABLESAMPLE 50%
+NOT_ADMITTED | SELECT * FROM range(10) TABLESAMPLE 50%
+NOT_ADMITTED | SELECT * FROM sessions JOIN orders ON true USING SAMPLE 1
+NOT_ADMITTED | SELECT * FROM sessions AT (TIMESTAMP => '2026-01-01')
+NOT_ADMITTED | SELECT * FROM sessions POSITIONAL JOIN kai_stops
+NOT_ADMITTED | SELECT COLUMNS(x -> x = 'a') FROM sessions
+NOT_ADMITTED | SELECT list_filter([1], (x, i) -> i > 0)
+NOT_ADMITTED | SELECT list_transform([1], x -> (SELECT max(unit) FROM kai_stops))
+NOT_ADMITTED | SELECT '{}' -> 'a'
+NOT_ADMITTED | SELECT X'00'
+NOT_ADMITTED | SELECT x'ff' FROM sessions
+NOT_ADMITTED | WITH t AS (UPDATE kai_stops SET unit = 'x' RETURNING unit) SELECT count(*) FROM t
+NOT_ADMITTED | WITH t AS (DELETE FROM store.main.sessions) SELECT 1
+NOT_ADMITTED | WITH t AS (COPY (SELECT * FROM sessions) TO '/tmp/x') SELECT 1
+NOT_ADMITTED | SELECT * FROM (WITH t AS (INSERT INTO kai_stops VALUES ('x') RETURNING *) FROM t)
+NOT_ADMITTED | SELECT 1 FROM sessions WHERE EXISTS (WITH t AS (DELETE FROM kai_stops RETURNING 1) FROM t)
+NOT_ADMITTED | WITH RECURSIVE a USING KEY (x, max(y)) AS (SELECT 1 AS x, 2 AS y UNION SELECT x, y FROM a) FROM a
+NOT_ADMITTED | SELECT device COLLATE nocase.xx FROM sessions
+NOT_ADMITTED | SELECT device COLLATE "nocase;" FROM sessions
+NOT_ADMITTED | SELECT DEFAULT FROM sessions
+NOT_ADMITTED | SELECT MAP {'a': ?}
+NOT_ADMITTED | SELECT CAST(? AS integer)
+
+-- types
+TYPE_NOT_ADMITTED | SELECT 'x'::"VARCHAR; DROP"
+TYPE_NOT_ADMITTED | SELECT CAST('{}' AS JSON)
+TYPE_NOT_ADMITTED | SELECT blob 'x'
+TYPE_NOT_ADMITTED | SELECT uuid 'x'
+TYPE_NOT_ADMITTED | SELECT json '{}'
+TYPE_NOT_ADMITTED | SELECT bit '101'
+TYPE_NOT_ADMITTED | SELECT 'x'::guid
+TYPE_NOT_ADMITTED | SELECT 'x'::bytea
+TYPE_NOT_ADMITTED | SELECT 1::oid
+TYPE_NOT_ADMITTED | SELECT 1::bignum
+TYPE_NOT_ADMITTED | SELECT 'a'::regtype
+QUALIFIED_NAME | SELECT 'x'::pg_catalog.varchar
+QUALIFIED_NAME | SELECT 'x'::store.main.sessions
+TYPE_NOT_ADMITTED | SELECT [1]::blob[]
+TYPE_NOT_ADMITTED | SELECT {'a': 1}::struct(a json)
+TYPE_NOT_ADMITTED | SELECT map {'a': 1}::map(varchar, blob)
+TYPE_NOT_ADMITTED | SELECT NULL::type
+TYPE_NOT_ADMITTED | SELECT NULL::"null"
+TYPE_NOT_ADMITTED | SELECT x::variant FROM range(1) AS t(x)
+TYPE_NOT_ADMITTED | SELECT '10:00'::timetz
+TYPE_NOT_ADMITTED | SELECT sessions::sessions FROM sessions

@@ -253,3 +253,115 @@ SELECT * FROM unnest([1, 2, 3]) AS t(x)
 SELECT * FROM range(2) WITH ORDINALITY
 SELECT s.session_id, r.i FROM sessions s, range(s.pages) AS r(i)
 SELECT * FROM range((SELECT count(*) FROM sessions))
+
+-- as analysts write them, and what the reviewed table admits besides
+SELECT session_id FROM sessions ORDER BY session_id FETCH FIRST 3 ROWS ONLY
+SELECT unnest([1, 2]) AS x, count(*) FROM sessions GROUP BY unnest([1, 2])
+SELECT 1::int64, 1::int32, 1::int128, 1::uint128, 'x'::nvarchar, true::logical, 1::integral, {'a': 1}::row(a bigint)
+SELECT device COLLATE nocase.noaccent = 'PHONE' FROM sessions
+SELECT device FROM sessions ORDER BY device COLLATE ja, session_id
+SELECT switch(pages, map {1: 'one'}) FROM sessions
+SELECT hash('x') = hash('x'), md5_number('x'), md5_number_lower('x'), md5_number_upper('x')
+SELECT hex('abc'), bin(5), to_base(255, 16), to_hex(255), to_binary(5), hex(255)
+SELECT format_bytes(1234567), formatReadableSize(1234567), formatReadableDecimalSize(1234567), parse_formatted_bytes('1 KiB')
+SELECT url_encode('a b/ö'), url_decode('a%20b'), parse_path('/a/b.html'), parse_filename('/a/b.html'), parse_dirname('/a/b'), parse_dirpath('/a/b'), path_join('a', 'b')
+SELECT list_bit_and([1, 3]), list_bit_or([1, 2]), list_bit_xor([1, 3]), list_entropy([1, 1]), list_kurtosis([1, 2, 3, 9]), list_kurtosis_pop([1, 2, 3, 9]), list_mad([1, 5]), list_sem([1, 2]), list_skewness([1, 2, 9]), list_string_agg(['a', 'b']), list_approx_count_distinct([1, 2]), list_histogram([1, 1])
+SELECT list_grade_up([3, 1, 2]), grade_up([3, 1]), array_grade_up([3, 1]), list_select([5, 6], [2, 1]), array_select([5, 6], [2]), array_where([1, 2], [true, false])
+SELECT array_pop_back([1, 2]), array_pop_front([1, 2]), array_push_back([1], 2), array_push_front([1], 0), array_value(1, 2), generate_subscripts([4, 5], 1)
+SELECT map_contains_entry(map {'a': 1}, 'a', 1), map_contains_value(map {'a': 1}, 1), struct_update({'a': 1}, a := 2), struct_position(row(4, 5), 5), struct_indexof(row(4, 5), 5), struct_has(row(4, 5), 5)
+SELECT list_cosine_similarity([1.0, 2], [2.0, 1]), list_distance([0.0], [3.0]), list_inner_product([1.0, 2], [3.0, 4]), list_dot_product([1.0], [2.0]), list_negative_inner_product([1.0], [2.0]), list_cosine_distance([1.0], [2.0]), list_negative_dot_product([1.0], [2.0])
+SELECT array_distance([1, 2]::float[2], [3, 4]::float[2]), array_cosine_similarity([1, 2]::float[2], [3, 4]::float[2]), array_inner_product([1, 2]::float[2], [3, 4]::float[2]), array_cross_product([1, 2, 3]::float[3], [3, 4, 5]::float[3])
+SELECT equi_width_bins(min(pages), max(pages), 4, true) FROM sessions
+SELECT histogram(pages, [2, 4, 8]), histogram_exact(pages, [1, 2]) FROM sessions
+SELECT histogram(pages, equi_width_bins(0, 10, 5, true)) FROM sessions
+SELECT lttb(seconds, pages, 3) IS NOT NULL FROM sessions
+SELECT arg_max_nulls_last(session_id, pages), arg_min_nulls_last(session_id, pages) IS NOT NULL FROM sessions
+SELECT binom(5, 2), era(DATE '2026-01-01'), make_timestamp_ms(0), make_timestamp_ns(0), make_timestamptz(2026, 1, 1, 0, 0, 0) IS NOT NULL, normalized_interval(INTERVAL '40 days')
+SELECT regexp_split_to_table('a,b', ',')
+SELECT array_to_string_comma_default([1, 2], ',')
+SELECT device, list(DISTINCT service ORDER BY service) FROM sessions GROUP BY device ORDER BY device
+SELECT date_part(['year', 'month'], started_at) FROM sessions
+SELECT strftime('%Y-%m-%d', started_at) FROM sessions
+SELECT started_at::date AS day, count(*) AS n, count(DISTINCT customer_id) AS c FROM sessions GROUP BY day ORDER BY day
+SELECT device, n, n / sum(n) OVER () AS share FROM (SELECT device, count(*) AS n FROM sessions GROUP BY device)
+SELECT session_id, pages, avg(pages) OVER (PARTITION BY device ORDER BY started_at ROWS 3 PRECEDING) AS a FROM sessions
+SELECT s.*, o.amount_yen FROM sessions s JOIN orders o ON s.customer_id = o.customer_id WHERE o.amount_yen > 100 ORDER BY s.session_id, o.order_id
+SELECT s.* EXCLUDE (customer_id), o.* EXCLUDE (customer_id) FROM sessions s JOIN orders o USING (customer_id)
+SELECT count(*) FILTER (device = 'phone') AS phones FROM sessions
+SELECT sum(CASE WHEN device = 'phone' THEN 1 ELSE 0 END) / count(*)::double FROM sessions
+SELECT COUNT(*) AS "セッション数" FROM sessions WHERE device = 'phone'
+SELECT * FROM sessions WHERE started_at BETWEEN DATE '2026-01-01' AND DATE '2026-02-01' ORDER BY session_id
+SELECT * FROM sessions WHERE started_at >= '2026-01-01'::timestamp + INTERVAL 1 MONTH
+SELECT * FROM sessions WHERE customer_id IN (SELECT customer_id FROM orders GROUP BY customer_id HAVING count(*) > 1)
+WITH first AS (SELECT customer_id, min(started_at) AS t FROM sessions GROUP BY 1) SELECT date_trunc('month', t) AS m, count(*) FROM first GROUP BY m ORDER BY m
+WITH cohort AS (SELECT customer_id, date_trunc('week', min(started_at)) AS w FROM sessions GROUP BY 1) SELECT w, date_diff('week', w, date_trunc('week', started_at)) AS age, count(DISTINCT customer_id) FROM sessions JOIN cohort USING (customer_id) GROUP BY ALL
+SELECT *, row_number() OVER (PARTITION BY customer_id ORDER BY started_at) AS nth FROM sessions
+SELECT customer_id, started_at, started_at - lag(started_at) OVER (PARTITION BY customer_id ORDER BY started_at) AS gap FROM sessions
+SELECT session_id, sum(new) OVER (PARTITION BY customer_id ORDER BY started_at) AS visit FROM (SELECT *, CASE WHEN started_at - lag(started_at) OVER (PARTITION BY customer_id ORDER BY started_at) > INTERVAL '30 minutes' THEN 1 ELSE 0 END AS new FROM sessions)
+SELECT device, quantile_cont(seconds, 0.5) AS median, quantile_cont(seconds, 0.9) AS p90 FROM sessions GROUP BY device ORDER BY device
+SELECT width FROM (SELECT pages AS width FROM sessions)
+SELECT approx_quantile(seconds, 0.5) > 0 FROM sessions
+SELECT mode(device), first(device ORDER BY session_id), last(device ORDER BY session_id), any_value(device) IS NOT NULL FROM sessions
+SELECT string_agg(DISTINCT device, ', ' ORDER BY device) FROM sessions
+SELECT regexp_extract(device, '(?P<a>p)(?P<b>h)', ['a', 'b']) FROM sessions
+SELECT device ~* 'PHONE' FROM sessions
+SELECT device NOT SIMILAR TO 'x.*' FROM sessions
+SELECT device !~ 'x' FROM sessions
+SELECT 5 IN (SELECT pages FROM sessions)
+SELECT (SELECT list(pages ORDER BY session_id) FROM sessions)[1:3]
+SELECT pages FROM sessions ORDER BY 1 DESC LIMIT 5
+SELECT device, service, count(*) FROM sessions GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2
+SELECT coalesce(customer_id, '-') AS who, max(started_at) FROM sessions GROUP BY who ORDER BY ALL
+SELECT DISTINCT device, service FROM sessions ORDER BY device, service
+SELECT try_cast('x' AS date), try_cast('2026-01-01' AS date)
+SELECT TRY(1 // 0), TRY(CAST('x' AS integer))
+SELECT age FROM (SELECT 3 AS age)
+SELECT list_transform(list_zip([1, 2], ['a', 'b']), lambda p: p[1])
+SELECT list_reduce([1, 2, 3], lambda a, b: a * b, 10)
+SELECT struct_extract(s, 'device') FROM sessions AS s
+SELECT s.device FROM (SELECT sessions AS s FROM sessions)
+SELECT unnest({'a': 1, 'b': 2})
+SELECT unnest([{'a': 1}, {'a': 2}], recursive := true)
+SELECT t.x.a FROM (SELECT {'a': 1} AS x) AS t
+SELECT map_from_entries([('a', 1)]), map_extract(map {'a': 1}, 'a'), element_at(map {'a': 1}, 'a')
+SELECT greatest(1, 2, NULL), least('a', 'b')
+SELECT 10 % 3, -7 // 2, 7.5 % 2, 1e10::bigint
+SELECT INTERVAL 1 DAY + INTERVAL '2:30', to_minutes(90), INTERVAL (3) HOURS
+SELECT current_week FROM (SELECT 1 AS current_week)
+SELECT strptime('2026/01/05', ['%Y-%m-%d', '%Y/%m/%d'])
+SELECT date '2026-01-05' + 3, date '2026-01-05' - date '2026-01-01'
+SELECT make_date(2026, 1, 5), make_time(1, 2, 3), make_timestamp(2026, 1, 5, 1, 2, 3)
+SELECT epoch_ms(started_at), to_timestamp(0) AT TIME ZONE 'UTC', isoyear(started_at), yearweek(started_at), weekday(started_at) FROM sessions
+SELECT extract(epoch FROM started_at), extract(isodow FROM started_at), date_trunc('quarter', started_at) FROM sessions
+SELECT count(*) FROM (SELECT 1 FROM sessions LIMIT 3)
+SELECT * FROM (FROM sessions ORDER BY session_id LIMIT 3) ORDER BY session_id
+SELECT count(*) FROM sessions, orders
+SELECT a.x, b.y FROM (VALUES (1), (2)) AS a(x) JOIN (VALUES (1, 'p')) AS b(x, y) ON a.x = b.x
+SELECT * FROM (SELECT device, pages FROM sessions) AS t(d, p) WHERE p > 3
+SELECT grouping(device, service) AS g, device, service, count(*) FROM sessions GROUP BY ROLLUP (device, service)
+SELECT session_id FROM sessions WHERE lower(device) LIKE '%hon%' AND length(service) BETWEEN 3 AND 5
+SELECT bit_count(5), 5 & 3, 5 | 3, xor(5, 3), 1 << 3
+SELECT round(123.456, 1), round(123.456, -1), round_even(2.5, 0), ceil(1.2), trunc(1.7)
+SELECT isnan('nan'::double), isinf('inf'::double), 0.1 + 0.2, 1 / 3
+SELECT 'abc'[1], 'abc'[1:2], 'abc'[-1]
+SELECT 'a' || 1 || NULL, concat('a', 1, NULL)
+SELECT ascii('a'), chr(97), unicode('あ'), ord('a'), strlen('あ'), length('あ'), length_grapheme('が')
+SELECT list_value(1, 2), list_pack(1, 2), array_cat([1], [2]), list_intersect([1, 2], [2]), array_unique([1, 1]), list_unique([1, 1])
+SELECT len(list_filter([1, 2, 3], lambda x: x % 2 = 1))
+SELECT pages AS p, p * 2 AS q FROM sessions
+SELECT pages AS p FROM sessions WHERE p > 3
+SELECT sum(pages) AS total FROM sessions HAVING total > 1
+SELECT max_by(session_id, pages), min_by(session_id, pages), max(pages, 2), min(pages, 2), arg_max(session_id, pages, 2) IS NOT NULL FROM sessions
+SELECT * FROM sessions WHERE (device, pages) IN (SELECT device, max(pages) FROM sessions GROUP BY device)
+SELECT x FROM range(5) AS t(x) WHERE x NOT IN (1, 2) EXCEPT SELECT 3
+SELECT nullif(trim(' a '), ''), ltrim('xxa', 'x'), rtrim('axx', 'x'), trim('xax', 'x')
+SELECT regexp_matches('abc', 'B', 'i'), regexp_extract_all('a1b2', '\d'), regexp_full_match('abc', 'a.*'), regexp_escape('a.b')
+SELECT left('abc', -1), right('abc', 2), substring('abcdef', 2, 3), 'abc'.upper()
+SELECT percent_rank() OVER (ORDER BY pages), cume_dist() OVER (ORDER BY pages), ntile(4) OVER (ORDER BY session_id) FROM sessions
+SELECT seconds, fill(pages) OVER (ORDER BY seconds) AS f FROM sessions
+SELECT sum(pages) OVER (PARTITION BY device ORDER BY session_id) AS s, count(*) OVER (PARTITION BY device) AS n FROM sessions QUALIFY n > 3
+SELECT unpivoted.* FROM (SELECT unnest([{'k': 'pages', 'v': pages}, {'k': 'seconds', 'v': seconds}], recursive := true) FROM sessions) AS unpivoted
+SELECT session_id, rank() OVER (PARTITION BY device ORDER BY pages DESC, session_id) AS r FROM sessions QUALIFY r <= 2
+SELECT date_trunc('week', started_at)::date AS week, device, count(*) AS n FROM sessions GROUP BY ALL ORDER BY ALL
+SELECT * FROM sessions ANTI JOIN orders ON sessions.customer_id = orders.customer_id
+SELECT s.session_id, o.order_id FROM sessions s INNER JOIN orders o ON o.customer_id = s.customer_id AND o.ordered_at BETWEEN s.started_at AND s.started_at + INTERVAL 7 DAYS

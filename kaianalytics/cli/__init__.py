@@ -24,6 +24,7 @@ NOUNS = {
     "release": ("release", "app", "Custodian"),
     "stop": ("stop", "stop", "Custodian"),
     "audit": ("audit", "app", "Custodian"),
+    "engine": ("engine", "app", "Custodian"),
     "lab": ("lab", "lab", "Analyst"),
     "workspace": ("workspace", "app", "Analyst"),
     "ask": ("ask", "ask", "Analyst"),

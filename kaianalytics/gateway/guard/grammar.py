@@ -358,7 +358,7 @@ _COMMON_TABLE: Fields = {
     "query_node": _one("query"),
 }
 _LITERAL: Fields = {
-    "kind": _word("INTEGER", "NUMERIC", "HEX", "STRING", "BOOLEAN", "NULL_LITERAL"),
+    "kind": _word("INTEGER", "NUMERIC", "STRING", "BOOLEAN", "NULL_LITERAL"),
     "text": NAME,
 }
 

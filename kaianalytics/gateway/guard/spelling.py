@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from kaianalytics.errors import QueryFailed
-from kaianalytics.gateway.guard.walk import fold
+from kaianalytics.gateway.guard.allowed import fold
 
 _GIVES_A_NAME = frozenset({"alias", "aliases", "column_name_alias", "key", "table_name"})
 

@@ -6,7 +6,6 @@ What a node means is judged by the `judge_…` method that the table at the end 
 
 from __future__ import annotations
 
-import string
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -22,6 +21,7 @@ from kaianalytics.gateway.guard.allowed import (
     TABLE_CALLS,
     TYPES,
     WINDOW_CALLS,
+    fold,
     why_refused,
 )
 from kaianalytics.gateway.guard.grammar import GRAMMAR, Field, Fields, Kind
@@ -30,15 +30,9 @@ MAX_DEPTH = 250
 MAX_NODES = 40_000
 RULE = "the guard admits one SELECT over the views of the purpose (docs/reference/guard.md)"
 
-_FOLD = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _NO_PLACE = 2**64 - 1  # DuckDB's mark for a node that stands nowhere in the text
 
 Node = Mapping[str, Any]
-
-
-def fold(name: str) -> str:
-    """A name as DuckDB compares it: A–Z in lower case, every other letter as it is."""
-    return name.translate(_FOLD)
 
 
 def line_and_column(sql: str, byte: int) -> str:
@@ -150,7 +144,7 @@ class Walk:
     def judge_function(self, node: Node, scope: frozenset[str]) -> None:
         """Law 5 for a scalar or aggregate call, or an operator."""
         name = self._plain_name(node, "function_name", "function")
-        if name not in self._functions or (name in OPERATORS.names and node["is_operator"] is not True):
+        if name not in self._functions or (name in OPERATORS and node["is_operator"] is not True):
             self._refuse_function(name)
 
     def judge_window(self, node: Node, scope: frozenset[str]) -> None:
@@ -162,7 +156,7 @@ class Walk:
     def judge_table_call(self, node: Node, scope: frozenset[str]) -> None:
         """Law 5 for a function in FROM."""
         name = self._plain_name(node, "function_name", "function")
-        if name not in TABLE_CALLS.names:
+        if name not in TABLE_CALLS:
             self._refuse_function(name)
 
     def judge_type(self, node: Node, scope: frozenset[str]) -> None:
@@ -173,8 +167,8 @@ class Walk:
             self.refuse("TYPE_NOT_ADMITTED", f"The type {_said(name)} is not admitted", hint)
 
     def judge_collation(self, node: Node, scope: frozenset[str]) -> None:
-        """Law 5 for a collation."""
-        if fold(node["collation"]) not in COLLATIONS:
+        """Law 5 for a collation: several may be joined by dots."""
+        if not COLLATIONS.issuperset(fold(node["collation"]).split(".")):
             self.refuse("NOT_ADMITTED", f"The collation {_said(node['collation'])} is not admitted")
 
     def judge_column(self, node: Node, scope: frozenset[str]) -> None:
