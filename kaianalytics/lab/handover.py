@@ -16,8 +16,18 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 
-from kaianalytics.client.transport import HANDOVER_ASK, HANDOVER_BYTES, HANDOVER_GIVEN, HANDOVER_NONE, connect_to
-from kaianalytics.protocol import SessionGrant, binding
+from kaianalytics.client.transport import (
+    HANDOVER_ASK,
+    HANDOVER_BYTES,
+    HANDOVER_GIVEN,
+    HANDOVER_NONE,
+    Door,
+    connect_to,
+)
+from kaianalytics.errors import KaiError
+from kaianalytics.protocol import API, SessionGrant, binding
+
+CLOSE_SECONDS = 5.0
 
 
 class Handover:
@@ -72,6 +82,13 @@ class Handover:
 def binding_of(grant: SessionGrant) -> bytes:
     """The line that binds a connection to the grant's token and kernel."""
     return binding(grant.token, grant.kernel)
+
+
+def close_session(gateway_socket: Path, grant: SessionGrant) -> None:
+    """Tell the gateway that the grant's kernel has ended; a gateway that is away finds that out by itself."""
+    door = Door(lambda: connect_bound(gateway_socket, binding_of(grant)), grant.token, timeout=CLOSE_SECONDS)
+    with suppress(KaiError):
+        door.request_json("DELETE", f"{API}/sessions")
 
 
 def connect_bound(gateway_socket: Path, bound: bytes) -> socket.socket:

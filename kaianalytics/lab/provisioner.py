@@ -9,7 +9,7 @@ Laws:
 4. The channels are Unix sockets in a 0700 folder of this kernel, encrypted: TCP ports on the loopback are open to every
    user of the machine, and a publish channel asks its readers for no key.
 5. The kernel is confined as its grant says, or it does not start: the launcher tells which layers hold.
-6. What was opened for a kernel is closed with it.
+6. What was opened for a kernel is closed with it, its session too: its token opens nothing more, and its workers end.
 
 The walk of one start:
 
@@ -41,7 +41,7 @@ from kaianalytics.client.launch import KernelUser, ReportLaunch, kernel_statemen
 from kaianalytics.client.transport import GatewayClient
 from kaianalytics.errors import Fault
 from kaianalytics.lab import environment, expiry, folders, launcher
-from kaianalytics.lab.handover import Handover, binding_of
+from kaianalytics.lab.handover import Handover, binding_of, close_session
 from kaianalytics.lab.pipes import Pipes
 from kaianalytics.protocol import API, GUARD_RAILS_ONLY, SessionGrant, SessionRequest
 from kaianalytics.sandbox import cgroups
@@ -61,6 +61,8 @@ class KaiProvisioner(LocalProvisioner):
     _pipes: Pipes | None = None
     _confinement: Confinement | None = None
     _group: int | None = None  # the process that made the kernel's control group
+    _one_grant = False  # whether a restart uses the grant again
+    _session_of: tuple[Path, SessionGrant] | None = None  # the gateway's socket and the grant of this launch
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         """Popen's arguments for this launch, which hold a grant that no earlier launch had."""
@@ -68,6 +70,7 @@ class KaiProvisioner(LocalProvisioner):
         server = dict(os.environ)
         grant, socket, workspace = await self._session(report, server, kwargs.pop("env", server))
         self._release()
+        self._session_of, self._one_grant = (socket, grant), report is not None
         user = kernel_user(server)
         self._runtime = self._runtime or folders.private_folder(user)
         self._use_private_channels(self._runtime)
@@ -113,6 +116,7 @@ class KaiProvisioner(LocalProvisioner):
         """Close what was opened for the kernel; a restart keeps the folder of its channels."""
         await super().cleanup(restart=restart)
         self._release()
+        await self._close_session(restart)
         if self._runtime and not restart:
             folders.remove(self._runtime)
             self._runtime = None
@@ -123,6 +127,12 @@ class KaiProvisioner(LocalProvisioner):
         made = kernel(workspace, runtime, PACKAGE, KernelLimits.of_this_machine(), umask=umask)
         environment.demand_out_of_sight(os.environ, (*made.run, *made.read))
         return made
+
+    async def _close_session(self, restart: bool) -> None:
+        """End the session, unless the same grant starts the next kernel: a run has one for all of its launches."""
+        if self._session_of and not (restart and self._one_grant):
+            (socket, grant), self._session_of = self._session_of, None
+            await asyncio.to_thread(close_session, socket, grant)
 
     async def _session(
         self, report: ReportLaunch | None, server: Mapping[str, str], asked: Mapping[str, str]

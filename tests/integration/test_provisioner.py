@@ -157,9 +157,11 @@ def test_an_interrupt_cancels_the_query_and_the_next_call_works(kernel: Kernel, 
 
 
 def test_a_restart_takes_a_fresh_token(kernel: Kernel, lab: Lab) -> None:
-    before = set(lab.gateway.tokens)
+    before, closed = set(lab.gateway.tokens), len(lab.gateway.closed)
     kernel.restart()
     assert len(set(lab.gateway.tokens) - before) == 1
+    [ended] = lab.gateway.closed[closed:]
+    assert ended in before, "the new kernel's session was closed"
     said = kernel.run("import kaianalytics; kai = kaianalytics.connect(); print(kai.sql('SELECT 1').height)")
     assert said.printed == "2\n"
 
@@ -178,6 +180,13 @@ def test_a_gateway_that_restarts_is_met_again_and_nothing_outlives_the_kernel(qu
         assert folder.exists()
     assert not folder.exists()
     assert "kai-handover" not in {thread.name for thread in set(threading.enumerate()) - threads}
+
+
+def test_a_session_ends_with_its_kernel(quiet_lab: Lab) -> None:
+    with quiet_lab.gateway.serving():
+        with running(manager_for(quiet_lab.share, "kai-ad-targeting")):
+            assert quiet_lab.gateway.closed == []
+        assert quiet_lab.gateway.closed == list(quiet_lab.gateway.tokens)
 
 
 def test_the_handover_ends_with_a_kernel_that_is_killed(quiet_lab: Lab) -> None:

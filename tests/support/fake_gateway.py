@@ -67,6 +67,7 @@ class FakeGateway:
     binds: bool = True  # whether a token is good on its own connections alone
     tokens: dict[str, str] = field(default_factory=dict)  # token → purpose
     kernels: list[dict[str, Any]] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)  # tokens whose kernel has ended
     asked: list[dict[str, Any]] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -100,6 +101,7 @@ class FakeGateway:
         """The doors of `kaianalytics.protocol`."""
         routes = [
             Route(f"{API}/sessions", self._door(self._open_session), methods=["POST"]),
+            Route(f"{API}/sessions", self._door(self._close_session), methods=["DELETE"]),
             Route(f"{API}/sql", self._door(self._sql), methods=["POST"]),
             Route(f"{API}/statistics", self._door(self._statistics), methods=["POST"]),
             Route(f"{API}/statistics/plan", self._door(self._plan), methods=["POST"]),
@@ -140,6 +142,12 @@ class FakeGateway:
                 hint="choose one of: " + ", ".join(OPEN_PURPOSES),
             )
         return JSONResponse(asdict(self.grant(asked["purpose"])))
+
+    async def _close_session(self, request: Request) -> Response:
+        self._session(request)
+        token = request.headers["authorization"].removeprefix("Bearer ")
+        self.closed.append(token)
+        return JSONResponse({})
 
     async def _sql(self, request: Request) -> Response:
         self._session(request)

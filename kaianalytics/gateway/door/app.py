@@ -39,6 +39,7 @@ def build_app(rooms: Custodian) -> Starlette:
     routes = [
         Route(f"{API}/health", door(doors.health), methods=["GET"]),
         Route(f"{API}/sessions", door(doors.open_session), methods=["POST"]),
+        Route(f"{API}/sessions", door(doors.close_session), methods=["DELETE"]),
         Route(f"{API}/sql", door(doors.sql), methods=["POST"]),
         Route(f"{API}/statistics", door(doors.statistics), methods=["POST"]),
         Route(f"{API}/statistics/plan", door(doors.statistics_plan), methods=["POST"]),
@@ -70,6 +71,7 @@ class Doors:
         self._reviewing = rooms.reviewing
         self._runs = rooms.runs
         self._workspaces = rooms.workspaces
+        self._pool = rooms.pool
         self._queries: dict[str, CapacityLimiter] = {}
 
     async def health(self, request: Request) -> Response:
@@ -87,6 +89,12 @@ class Doors:
             Statement.of(body),
         )
         return JSONResponse(grant)
+
+    async def close_session(self, request: Request) -> Response:
+        session = self._session(request)
+        await run_in_threadpool(self._doorkeeper.close_session, session)  # first: from here on it asks nothing more
+        await run_in_threadpool(self._pool.close, session.session_id)
+        return JSONResponse({})
 
     async def sql(self, request: Request) -> Response:
         session = self._session(request)

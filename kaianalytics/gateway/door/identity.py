@@ -14,7 +14,7 @@ from kaianalytics.errors import IdentityRefused, KaiError, PolicyRefused, Refuse
 from kaianalytics.gateway.context import Context
 from kaianalytics.gateway.door.binding import Binding, demand_bound, demand_unbound
 from kaianalytics.gateway.isolation import Statement
-from kaianalytics.gateway.tokens import Identity, Session, Tokens, new_token_id
+from kaianalytics.gateway.tokens import INTERACTIVE_LIFETIME, Identity, Session, Tokens, new_token_id
 from kaianalytics.gateway.workspaces import files_since
 from kaianalytics.policy.decision import Deny, Request, decide, decide_handler
 from kaianalytics.policy.roles import Identity as Handler
@@ -89,6 +89,12 @@ class Doorkeeper:
         facts = {"grounds": list(decision.grounds), "isolation": session.isolation, "kernel_uid": stated.kernel_uid}
         self._record(caller, "session.opened", purpose, session=session.session_id, **facts)
         return asdict(self.grant(session))
+
+    def close_session(self, session: Session) -> None:
+        """End a session whose kernel has ended: its token opens nothing more."""
+        event = self._context.event(session.user, "session.closed", session.purpose, session=session.session_id)
+        with self._context.records.writing(event) as tx:
+            revocations.revoke(tx, session.token_id, self._context.clock() + INTERACTIVE_LIFETIME)
 
     def demand_standing(self, session: Session) -> None:
         """PolicyRefused unless the session's user may still work for its purpose, today."""

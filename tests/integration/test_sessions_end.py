@@ -1,0 +1,85 @@
+"""What a session leaves behind once it is closed: nothing but its records.
+
+The same is measured over 2,000 sessions by `tests/benchmarks/wall/leaks.py`, which also tells memory.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.leftovers import Leftovers, leftovers
+from support.real_world import Asker, Gateway, World, refusal, soon
+
+from kaianalytics.protocol import API
+
+SMALL = "SELECT COUNT(*) AS n FROM sessions"
+SESSIONS = 60
+
+
+@pytest.fixture(scope="module")
+def own(template: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway that nobody else asks: whatever it holds is these tests' doing."""
+    with template.copy(tmp_path_factory.mktemp("sessions")).gateway() as running:
+        yield running
+
+
+def asked(gateway: Gateway) -> Asker:
+    """A session that has asked one question, and so has a worker."""
+    asker = gateway.session()
+    assert asker.one(SMALL) > 0
+    return asker
+
+
+def closed(asker: Asker) -> None:
+    assert asker.door.request_json("DELETE", f"{API}/sessions") == {}
+
+
+def test_a_closed_session_asks_nothing_more(own: Gateway) -> None:
+    first, second = asked(own), asked(own)
+    closed(first)
+    assert refusal(lambda: first.rows(SMALL)).code == "TOKEN_REVOKED"
+    assert refusal(lambda: closed(first)).code == "TOKEN_REVOKED"
+    assert second.one(SMALL) > 0
+    closed(second)
+    [event] = own.world.events("session.closed")[-1:]
+    assert event.actor == "aiko" and event.subject == "service-improvement"
+
+
+def test_a_kernels_token_closes_its_own_session_alone(own: Gateway) -> None:
+    stranger, asker = own.session(), asked(own)
+    stolen = own.door(asker.token)
+    stolen._backend._source = lambda: own.connect(stranger.token)  # type: ignore[method-assign]
+    assert refusal(lambda: stolen.request_json("DELETE", f"{API}/sessions")).code == "NOT_THIS_CONNECTION"
+    assert asker.one(SMALL) > 0
+    closed(asker)
+    closed(stranger)
+
+
+def test_sessions_that_are_closed_leave_nothing_behind(own: Gateway) -> None:
+    closed(asked(own))  # what is made once is made now
+    before = leftovers(own)
+    for number in range(SESSIONS):
+        closed(own.session() if number % 4 else asked(own))  # a worker takes longest to start, and ends like another
+    assert soon(lambda: leftovers(own) == before), f"{before.beside(leftovers(own))}"
+
+
+def test_what_is_left_is_seen(own: Gateway, tmp_path: Path) -> None:
+    """A session that stays open, a connection, a file of the home: none of it goes unnoticed."""
+    before = leftovers(own)
+    asker = asked(own)
+    assert leftovers(own).processes - before.processes == 1
+    closed(asker)
+    assert soon(lambda: leftovers(own) == before)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(os.fspath(own.socket))
+        assert soon(lambda: leftovers(own).descriptors > before.descriptors)
+    assert soon(lambda: leftovers(own) == before)
+    planted = own.world.home.root / "planted"
+    planted.touch()
+    assert "planted" in " ".join(leftovers(own).files - before.files)
+    planted.unlink()
+    assert isinstance(before, Leftovers)
