@@ -30,15 +30,19 @@ class Relation:
     rows: tuple[tuple[KeyValue | Decimal, ...], ...] | None = None  # in the order of the view's columns
 
 
+JoinKind = Literal["inner", "left", "semi", "anti"]
+
+
 @dataclass(frozen=True)
 class Join:
     """How the relation at the same place, one further, is attached: pairs (an earlier column, its own), all equal.
 
     `where` is a further condition of the join itself. `unique` says that each earlier row meets at most one of its
-    rows, so that a join multiplies nothing.
+    rows, so that a join multiplies nothing. A `semi` join keeps the rows that meet any of them, an `anti` join those
+    that meet none; nothing reads the columns of either.
     """
 
-    kind: Literal["inner", "left"]
+    kind: JoinKind
     on: tuple[tuple[ColumnOf, ColumnOf], ...]
     where: Expression | None
     unique: bool

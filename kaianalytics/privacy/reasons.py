@@ -80,7 +80,9 @@ READING: Mapping[str, Reason] = {
         "{part} in a subquery is not part of a statistic.", _FLAT, "move it into the outer SELECT, or leave it out"
     ),
     "SUBQUERY_EXPRESSION": Reason(
-        "Subqueries within expressions are not part of a statistic.", _TOTAL, "join the view, or list the values"
+        "Subqueries within expressions are not part of a statistic.",
+        _TOTAL,
+        "join the view, or filter by x IN (SELECT …) beside other conditions",
     ),
     "SUBQUERY_TOO_DEEP": Reason(
         "Subqueries or joins nest too deeply.", "they nest at most {limit} deep", "simplify it"
@@ -98,8 +100,15 @@ READING: Mapping[str, Reason] = {
     ),
     "JOIN_RIGHT": Reason("RIGHT JOIN is not part of a statistic.", _ALONG, "exchange the sides, and write LEFT JOIN"),
     "JOIN_FULL": Reason("FULL JOIN is not part of a statistic.", _ALONG, "use JOIN or LEFT JOIN"),
-    "JOIN_SEMI": Reason(
-        "SEMI and ANTI JOIN are not part of a statistic.", _ALONG, "use JOIN, or LEFT JOIN and IS NULL"
+    "IN_UNDECLARED": Reason(
+        "Nothing relates {column} to what the subquery of IN selects.",
+        _ALONG,
+        "select one column that is declared to be related to it, as a JOIN would name it",
+    ),
+    "NOT_IN_NULL": Reason(
+        "{column} or what the subquery of NOT IN selects may be missing.",
+        "one missing value makes NOT IN true of no row at all",
+        "write ANTI JOIN … ON a.key = b.key, which leaves out the rows that meet one",
     ),
     "JOIN_NATURAL": Reason("NATURAL JOIN is not part of a statistic.", _ALONG, "name the columns: JOIN … USING (…)"),
     "JOIN_ASOF": Reason("ASOF JOIN is not part of a statistic.", _ALONG, "join on equal columns"),
@@ -115,10 +124,10 @@ READING: Mapping[str, Reason] = {
         "join each table to one named before it, and not to the optional side of a LEFT JOIN",
     ),
     "LEFT_JOIN_NESTED": Reason(
-        "The right side of a LEFT JOIN is a join itself.", _ALONG, "LEFT JOIN one table after the other"
+        "The right side of a LEFT, SEMI or ANTI JOIN, or of IN, is a join itself.", _ALONG, "join one after the other"
     ),
     "LEFT_JOIN_TO_UNITS": Reason(
-        "Every view about units is on the right side of a LEFT JOIN.",
+        "Every view about units is on the right side of a LEFT, SEMI or ANTI JOIN, or of IN.",
         "a row without a unit is about nobody and is not counted",
         "start from {view}, or use an inner join",
     ),

@@ -163,6 +163,13 @@ def _day(value: Any) -> Any:
         "o.product = p.product AND c.customer_id = o.customer_id AND amount > 10 GROUP BY ALL",
         "SELECT region, category, count(*), sum(amount) FROM products p CROSS JOIN orders o JOIN customers c "
         "USING (customer_id) WHERE o.product = p.product AND age > 5 GROUP BY ALL",
+        "SELECT channel, count(*), sum(amount), count(DISTINCT customer_id) FROM orders WHERE quantity > 5 AND "
+        "customer_id IN (SELECT customer_id FROM returns WHERE refund > 3) GROUP BY channel",
+        "SELECT channel, count(*), sum(amount) FROM orders WHERE customer_id NOT IN (SELECT customer_id FROM returns) "
+        "AND product IN (SELECT product FROM products WHERE category = 'toys') GROUP BY channel",
+        "SELECT region, count(*), sum(amount) FROM orders o SEMI JOIN returns r ON r.customer_id = o.customer_id AND "
+        "r.refund > 4 JOIN customers c ON c.customer_id = o.customer_id ANTI JOIN labels l ON l.channel = "
+        "o.channel AND l.label = 'offline' GROUP BY region",
         "SELECT month(sent) AS m, hour(ordered_at) // 6 AS h, count(*) FROM orders GROUP BY ALL",
         "SELECT quantity // 10 AS q, sum(CASE WHEN gift THEN 1 ELSE 0 END), sum(least(greatest(raw, 0), 20)), "
         "sum(amount) / count(*), round(100.0 * count(*) FILTER (WHERE gift) / count(*), 1) FROM orders GROUP BY q",

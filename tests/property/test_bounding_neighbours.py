@@ -165,6 +165,7 @@ COUNTED = "SELECT place, count(*) FROM events GROUP BY place"
 SUMMED = "SELECT place, sum(whole) FROM events GROUP BY place"
 REAL = "SELECT sum(real) FROM events"
 JOINED = "SELECT count(*) FROM events e JOIN visits v ON e.who = v.who"
+MET = "SELECT count(*) FROM events WHERE who NOT IN (SELECT who FROM visits)"
 EARLIER = "SELECT count(*) FROM events WHERE day < '2026-01-12'"
 MISSING = r"CASE WHEN (e\d) BETWEEN -1 AND 3 THEN .*? END"
 FAULTS = [
@@ -183,6 +184,7 @@ FAULTS = [
     Fault("doubles are not clamped", REAL, r"THEN 4 ELSE 0 END", "THEN 99 ELSE -99 END", ROWS),
     Fault("missing values count as bounds", SUMMED, MISSING, r"GREATEST(LEAST(\1, 3), -1)", ROWS, moves=False),
     Fault("another unit's rows are joined", JOINED, r't0\."kai_unit" = t1\."kai_unit"', "TRUE", ROWS),
+    Fault("another unit's rows are met", MET, r't0\."kai_unit" = t1\."kai_unit"', "TRUE", ROWS),
     Fault("another window's rows are joined", JOINED, r't0\."kai_window" = t1\."kai_window"', "TRUE", ROWS, WINDOWED),
     Fault("windows that are not charged are read", EARLIER, r"t0.{14}BETWEEN .*?\) AND .*?\)", "TRUE", ROWS, WINDOWED),
 ]

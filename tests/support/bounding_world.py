@@ -280,6 +280,10 @@ SOURCES = [
     "events e LEFT JOIN shops s ON e.shop = s.shop AND s.region = 'north'",
     "events e JOIN visits v ON e.who = v.who",
     "visits v JOIN events e ON v.who = e.who",
+    "events e SEMI JOIN visits v ON e.who = v.who AND v.minutes > 3",
+    "events e ANTI JOIN visits v ON e.who = v.who",
+    "people p JOIN events e ON e.who = p.who ANTI JOIN shops s ON e.shop = s.shop AND s.region = 'north'",
+    "people p LEFT JOIN visits v ON v.who = p.who AND v.minutes > 3 LEFT JOIN events e ON e.who = v.who",
 ]
 KEYS = ["place", "e.day", "flag", "level", "coalesce(level, 1)", "date_trunc('month', e.day)", "left(place, 1)"]
 AGGREGATES = [

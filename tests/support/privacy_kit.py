@@ -218,7 +218,10 @@ def joined(source: Source, tables: Sequence[Sequence[Row]]) -> Iterator[Joined]:
         found = []
         for left in rows:
             matches = [[*left, row] for row in tables[place] if _meet(source, place, [*left, row])]
-            found += matches or ([[*left, None]] if join.kind == "left" else [])
+            if join.kind in ("semi", "anti"):
+                found += [[*left, None]] if bool(matches) == (join.kind == "semi") else []
+            else:
+                found += matches or ([[*left, None]] if join.kind == "left" else [])
         rows = found
     return iter(rows)
 
@@ -228,13 +231,11 @@ def _meet(source: Source, place: int, row: Joined) -> bool:
     pairs = [(_value(one, row), _value(two, row)) for one, two in join.on]
     for other, relation in enumerate(source.relations[:place]):
         earlier, view = row[other], relation.view
-        if own.unit and view.unit and (earlier is None or earlier[view.unit.column] != row[place][own.unit.column]):
+        if earlier is None:  # what was not found there is missing in the pairs too
+            continue
+        if own.unit and view.unit and earlier[view.unit.column] != row[place][own.unit.column]:
             return False
-        if (
-            own.windows
-            and view.windows
-            and (earlier is None or earlier[view.windows.stored] != row[place][own.windows.stored])
-        ):
+        if own.windows and view.windows and earlier[view.windows.stored] != row[place][own.windows.stored]:
             return False
     fits = all(one is not None and one == two for one, two in pairs)
     return fits and (join.where is None or evaluate(join.where, lambda column: _value(column, row)) is True)

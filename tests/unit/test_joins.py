@@ -113,8 +113,25 @@ def test_a_view_is_public_or_about_a_population() -> None:
         ("LEFT_JOIN_NESTED", "orders o LEFT JOIN (products p CROSS JOIN makers) ON o.product = p.product"),
         ("JOIN_RIGHT", "orders RIGHT JOIN products USING (product)"),
         ("JOIN_FULL", "orders FULL JOIN products USING (product)"),
-        ("JOIN_SEMI", "orders SEMI JOIN products USING (product)"),
-        ("JOIN_SEMI", "orders ANTI JOIN products USING (product)"),
+        ("JOIN_NOT_EQUI", "orders SEMI JOIN products ON orders.product < products.product"),
+        ("JOIN_UNDECLARED", "orders ANTI JOIN customers ON orders.channel = customers.channel"),
+        ("LEFT_JOIN_NESTED", "orders o SEMI JOIN (products p JOIN makers USING (maker)) ON o.product = p.product"),
+        ("LEFT_JOIN_TO_UNITS", "products SEMI JOIN orders ON orders.product = products.product"),
+        ("LEFT_JOIN_TO_UNITS", "products WHERE product IN (SELECT product FROM orders)"),
+        ("SELF_JOIN", "orders SEMI JOIN orders b ON orders.customer_id = b.customer_id"),
+        ("SELF_JOIN", "orders WHERE customer_id IN (SELECT customer_id FROM orders)"),
+        ("COLUMN_UNKNOWN", "orders SEMI JOIN returns r USING (customer_id) WHERE r.refund > 1"),
+        ("COLUMN_UNKNOWN", "orders WHERE order_id IN (SELECT order_id FROM returns WHERE refund > amount)"),
+        ("IN_UNDECLARED", "orders WHERE channel IN (SELECT channel FROM customers)"),
+        ("IN_UNDECLARED", "orders WHERE customer_id IN (SELECT order_id FROM returns)"),
+        ("IN_UNDECLARED", "orders WHERE order_id IN (SELECT order_id, customer_id FROM returns)"),
+        ("NOT_IN_NULL", "orders JOIN products p USING (product) WHERE p.maker NOT IN (SELECT maker FROM makers)"),
+        ("NOT_IN_NULL", "orders WHERE channel NOT IN (SELECT channel FROM labels)"),
+        ("SUBQUERY_SHAPE", "orders WHERE order_id IN (SELECT order_id FROM returns LIMIT 5)"),
+        ("SUBQUERY_EXPRESSION", "orders WHERE gift OR order_id IN (SELECT order_id FROM returns)"),
+        ("SUBQUERY_EXPRESSION", "orders WHERE (order_id IN (SELECT order_id FROM returns)) = gift"),
+        ("SUBQUERY_EXPRESSION", "orders WHERE EXISTS (SELECT 1 FROM returns)"),
+        ("SUBQUERY_EXPRESSION", "orders WHERE order_id = ANY (SELECT order_id FROM returns) IS NULL"),
         ("JOIN_NATURAL", "orders NATURAL JOIN products"),
         ("JOIN_ASOF", "orders ASOF JOIN products ON orders.product >= products.product"),
         ("JOIN_NOT_EQUI", "orders JOIN products ON orders.product < products.product"),
@@ -152,6 +169,20 @@ def test_a_refused_join_names_what_is_declared() -> None:
 def test_an_inner_join_after_a_left_join_may_go_on_from_its_side() -> None:
     query = source("orders LEFT JOIN products USING (product) JOIN makers ON makers.maker = products.maker")
     assert list(map(said, query.source.joins)) == ["left product=1.product", "inner 1.maker=2.maker"]
+
+
+def test_a_membership_joins_and_multiplies_nothing() -> None:
+    semi = source("orders o SEMI JOIN returns r ON r.order_id = o.order_id AND r.refund > 5")
+    assert list(map(said, semi.source.joins)) == ["semi order_id=1.order_id if (> 1.refund 5)"]
+    assert not semi.source.multiplies
+    where = "order_id IN (SELECT order_id FROM returns WHERE refund > 5)"
+    assert source(f"orders WHERE gift AND {where}").source == semi.source
+    anti = source("orders o ANTI JOIN returns r ON r.order_id = o.order_id AND r.refund > 5")
+    assert source(f"orders WHERE {where.replace('IN', 'NOT IN', 1)}").source == anti.source
+    chain = "customer_id IN (SELECT customer_id FROM customers WHERE region = 'north') AND channel = 'web'"
+    both = source(f"orders WHERE {chain} AND product IN (SELECT product FROM products)")
+    assert [join.kind for join in both.source.joins] == ["semi", "semi"]
+    assert shown(both.where) == "(= channel 'web')"
 
 
 def test_what_a_comma_puts_together_is_joined_by_where() -> None:
@@ -232,7 +263,6 @@ def test_the_filter_of_a_subquery_under_a_left_join_belongs_to_the_join() -> Non
         ("WINDOW_UNSUPPORTED", "SELECT count(*) FROM (SELECT row_number() OVER () FROM orders)"),
         ("SUBQUERY_EXPRESSION", "SELECT count(*) FROM orders WHERE amount > (SELECT 5)"),
         ("SUBQUERY_EXPRESSION", "SELECT count(*) FROM orders WHERE EXISTS (SELECT 1 FROM products)"),
-        ("SUBQUERY_EXPRESSION", "SELECT count(*) FROM orders WHERE product IN (SELECT product FROM products)"),
         ("CTE_UNUSED", "WITH s AS (SELECT * FROM orders) SELECT count(*) FROM customers"),
         ("NOT_ONE_SELECT", "WITH RECURSIVE s AS (SELECT 1 UNION ALL SELECT 1 FROM s) SELECT count(*) FROM s"),
         ("STAR_UNSUPPORTED", "SELECT count(*) FROM (SELECT * EXCLUDE (city) FROM orders)"),

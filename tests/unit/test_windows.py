@@ -126,6 +126,10 @@ def test_a_row_that_may_lack_its_window_is_refused() -> None:
     with pytest.raises(QueryUnsupported) as caught:
         plan_of("", "people p LEFT JOIN events e ON p.who = e.who", people=view("people", None, unique=True))
     assert caught.value.code == "WINDOWS_OPTIONAL"
+    for joined in ("SEMI", "ANTI"):  # a row that is kept for what it meets in any window would rest on all of them
+        with pytest.raises(QueryUnsupported) as caught:
+            plan_of("", f"events e {joined} JOIN visits v ON e.who = v.who", visits=view("visits"))
+        assert caught.value.code == "WINDOWS_OPTIONAL"
     joined = plan_of("", "events e LEFT JOIN people p ON p.who = e.who", people=view("people", None, unique=True))
     assert list(joined.windows) == MONTHS
 

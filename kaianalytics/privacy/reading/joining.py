@@ -14,7 +14,7 @@ from itertools import product
 from math import prod
 
 from kaianalytics.privacy.expression import ColumnOf, Expression, columns_of
-from kaianalytics.privacy.query import Join, Relation, Source
+from kaianalytics.privacy.query import Join, JoinKind, Relation, Source
 from kaianalytics.privacy.reading.scope import identifies, is_unit
 from kaianalytics.privacy.reading.syntax import same_name
 from kaianalytics.privacy.refusals import listed, unsupported
@@ -28,15 +28,16 @@ _ASSUMED = 1_000  # rows of one unit where a contract bounds its groups alone
 
 @dataclass(frozen=True)
 class Optional:
-    """A LEFT JOIN: the pairs (a column of the left side, its own), and a further condition of the join itself."""
+    """A LEFT, SEMI or ANTI JOIN: its pairs (a column of the left side, its own), and a further condition of its own."""
 
+    kind: JoinKind
     on: tuple[Pair, ...]
     where: Expression | None
 
 
 @dataclass(frozen=True)
 class Graph:
-    """Relations with the pairs of columns that inner joins make equal, and those that a LEFT JOIN attaches."""
+    """Relations with the pairs of columns that inner joins make equal, and those that another join attaches."""
 
     relations: tuple[Relation, ...]
     pairs: tuple[Pair, ...]
@@ -171,8 +172,9 @@ def _source(order: Sequence[int], graph: Graph) -> tuple[Source, Mapping[int, in
 def _join(place: int, before: Sequence[int], graph: Graph) -> Join:
     on = _pairs(place, before, graph)
     joined = graph.optional.get(place)
-    where = None if joined is None else joined.where
-    return Join("inner" if joined is None else "left", on, where, _unique(graph.relations[place], on))
+    kind: JoinKind = "inner" if joined is None else joined.kind
+    once = kind in ("semi", "anti") or _unique(graph.relations[place], on)
+    return Join(kind, on, None if joined is None else joined.where, once)
 
 
 def _unique(relation: Relation, on: Sequence[Pair]) -> bool:

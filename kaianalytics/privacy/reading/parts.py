@@ -1,8 +1,9 @@
 """The parts of FROM, and what a JOIN makes of two of them.
 
 Laws: an equality of two columns along a declared relationship joins; any other condition is a filter, in which no
-identifier is read; a join without such an equality is refused by name, as is every kind of join but INNER and LEFT.
-Tables that only a comma or CROSS JOIN puts together are joined by such equalities of the WHERE beside them.
+identifier is read; a join without such an equality is refused by name, as is every kind of join but INNER, LEFT, SEMI
+and ANTI, of which the last two show nothing of their right side. Tables that only a comma or CROSS JOIN puts together
+are joined by such equalities of the WHERE beside them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from kaianalytics.privacy.expression import ColumnOf, Expression
 from kaianalytics.privacy.expressions.operations import call
-from kaianalytics.privacy.query import Relation
+from kaianalytics.privacy.query import JoinKind, Relation
 from kaianalytics.privacy.reading.functions import all_of
 from kaianalytics.privacy.reading.joining import Optional, Pair, related, relationships
 from kaianalytics.privacy.reading.literals import met
@@ -21,11 +22,10 @@ from kaianalytics.privacy.reading.scope import Scope, Table, optional
 from kaianalytics.privacy.reading.syntax import Node, alias_of, column_path, kind, names, read, sequence
 from kaianalytics.privacy.refusals import listed, quoted, unsupported
 
+_KINDS: Mapping[str, JoinKind] = {"INNER": "inner", "LEFT": "left", "SEMI": "semi", "ANTI": "anti"}
 _NO_JOIN = {
     "RIGHT": "JOIN_RIGHT",
     "FULL": "JOIN_FULL",
-    "SEMI": "JOIN_SEMI",
-    "ANTI": "JOIN_SEMI",
     "NATURAL": "JOIN_NATURAL",
     "ASOF": "JOIN_ASOF",
 }
@@ -46,27 +46,27 @@ class Part:
 
 @dataclass(frozen=True)
 class JoinClause:
-    """A JOIN as written: its two sides, whether it is a LEFT JOIN, its ON and its USING; none of them if `crossed`."""
+    """A JOIN as written: its two sides, its kind, its ON and its USING, neither of which is there if `crossed`."""
 
     left: Node
     right: Node
-    is_left: bool
+    kind: JoinKind
     on: Node | None
     using: Sequence[str]
     crossed: bool
 
 
 def join_clause(node: Node) -> JoinClause:
-    """The parts of a JOIN, once it is sure that it is an inner or a LEFT JOIN with a condition, or left to WHERE."""
+    """The parts of a JOIN, once it is sure that it is of a known kind with a condition, or left to WHERE."""
     fields = ("type", "left", "right", "condition", "join_type", "ref_type", "using_columns", "is_implicit")
     _, left, right, condition, join_type, ref_type, using, implicit = read(node, *fields)
-    for word, plain in ((ref_type, ("REGULAR", "CROSS")), (join_type, ("INNER", "LEFT"))):
+    for word, plain in ((ref_type, ("REGULAR", "CROSS")), (join_type, tuple(_KINDS))):
         if word not in plain:
             raise unsupported(_NO_JOIN.get(str(word), "SYNTAX_UNSUPPORTED"), part="This join")
     crossed = (ref_type, join_type, condition, using) == ("CROSS", "INNER", None, [])
     if not crossed and (implicit is not False or (condition is None) != bool(using) or ref_type == "CROSS"):
         raise unsupported("SYNTAX_UNSUPPORTED", part="This join")
-    return JoinClause(left, right, join_type == "LEFT", condition, names(using), crossed)
+    return JoinClause(left, right, _KINDS[join_type], condition, names(using), crossed)
 
 
 def joined(clause: JoinClause, left: Part, right: Part, relations: Sequence[Relation]) -> Part:
@@ -80,10 +80,11 @@ def joined(clause: JoinClause, left: Part, right: Part, relations: Sequence[Rela
     if not pairs:
         raise _undeclared(sides, left, right, relations)
     where = [_filter(one, two, scope) for one, two in others]
-    where += [condition_of(part, scope) for part in _conjuncts(clause.on) if _equality(part) is None]
+    where += [condition_of(part, scope) for part in conjuncts_of(clause.on) if _equality(part) is None]
     merged = {name: scope_of(relations, left).any_column((name,)) for name in clause.using}
-    put_together = _left if clause.is_left else _inner
-    return put_together(left, right, tuple(pairs), tuple(where), merged)
+    if clause.kind == "inner":
+        return _inner(left, right, tuple(pairs), tuple(where), merged)
+    return attached(left, right, Optional(clause.kind, tuple(pairs), all_of((*right.where, *where))), merged)
 
 
 def scope_of(relations: Sequence[Relation], *parts: Part) -> Scope:
@@ -106,29 +107,28 @@ def _inner(
     )
 
 
-def _left(
-    left: Part, right: Part, pairs: tuple[Pair, ...], where: tuple[Expression, ...], merged: Mapping[str, Expression]
-) -> Part:
+def attached(left: Part, right: Part, how: Optional, merged: Mapping[str, Expression]) -> Part:
+    """The left side with one relation attached to it, of which a SEMI or ANTI JOIN shows nothing."""
     if len(right.members) != 1:
         raise unsupported("LEFT_JOIN_NESTED")
-    attached = Optional(pairs, all_of((*right.where, *where)))
+    shown = tuple(map(optional, right.tables)) if how.kind == "left" else ()
     return Part(
-        (*left.tables, *map(optional, right.tables)),
+        (*left.tables, *shown),
         (*left.members, *right.members),
         left.pairs,
-        {**left.optional, right.members[0]: attached},
+        {**left.optional, right.members[0]: how},
         left.where,
         {**left.merged, **merged},
         left.crossed,
     )
 
 
-def joined_by_where(part: Part, where: Node | None, relations: Sequence[Relation]) -> tuple[Part, list[Node]]:
-    """The part with the joins that were left to its WHERE, and the conditions of WHERE that are left."""
+def joined_by_where(part: Part, where: Sequence[Node], relations: Sequence[Relation]) -> tuple[Part, list[Node]]:
+    """The part with the joins that were left to the conditions of its WHERE, and the conditions that are left."""
     if not part.crossed:
-        return part, [] if where is None else [where]
+        return part, list(where)
     scope, pairs, left = scope_of(relations, part), list(part.pairs), []
-    for condition in _conjuncts(where):
+    for condition in where:
         pair = _pair_of(condition, part, scope)
         if pair is None:
             left.append(condition)
@@ -166,7 +166,7 @@ Sides = list[tuple[Expression, Expression]]
 def _sides(clause: JoinClause, scope: Scope, left: Scope, right: Scope) -> Sides:
     """The two sides of each equality of columns in ON or USING."""
     sides = [(left.any_column((name,)), right.any_column((name,))) for name in clause.using]
-    equal = [paths for part in _conjuncts(clause.on) if (paths := _equality(part)) is not None]
+    equal = [paths for part in conjuncts_of(clause.on) if (paths := _equality(part)) is not None]
     return sides + [(scope.any_column(one), scope.any_column(two)) for one, two in equal]
 
 
@@ -174,7 +174,7 @@ def _divided(sides: Sides, right: Part, relations: Sequence[Relation]) -> tuple[
     """The equalities along which the join goes, its own side second, and the others."""
     pairs, others = [], []
     for one, two in sides:
-        pair = _pair(one, two, right, relations) or _pair(two, one, right, relations)
+        pair = pair_of(one, two, right, relations) or pair_of(two, one, right, relations)
         if pair is None:
             others.append((one, two))
         else:
@@ -182,7 +182,8 @@ def _divided(sides: Sides, right: Part, relations: Sequence[Relation]) -> tuple[
     return pairs, others
 
 
-def _pair(one: Expression, two: Expression, right: Part, relations: Sequence[Relation]) -> Pair | None:
+def pair_of(one: Expression, two: Expression, right: Part, relations: Sequence[Relation]) -> Pair | None:
+    """The pair of two columns, the second of the right side, if a join may go along it."""
     if not isinstance(one, ColumnOf) or not isinstance(two, ColumnOf):
         return None
     crosses = two.relation in right.members and one.relation not in right.members
@@ -206,12 +207,13 @@ def _said(*sides: Expression) -> str:
     return " and ".join(quoted(side.name) if isinstance(side, ColumnOf) else "an expression" for side in sides)
 
 
-def _conjuncts(node: Node | None, depth: int = 0) -> Iterator[Node]:
+def conjuncts_of(node: Node | None, depth: int = 0) -> Iterator[Node]:
+    """The conditions that a condition puts together by AND."""
     if node is None:
         return
     if kind(node) == "CONJUNCTION_AND" and depth < MAX_DEPTH:
         for child in sequence(read(node, "class", "type", "children")[-1]):
-            yield from _conjuncts(child, depth + 1)
+            yield from conjuncts_of(child, depth + 1)
     else:
         yield node
 

@@ -12,12 +12,22 @@ from typing import Any
 
 from kaianalytics.privacy.expression import ColumnOf, Expression
 from kaianalytics.privacy.query import Relation, Source, Views
-from kaianalytics.privacy.reading.functions import is_aggregate
-from kaianalytics.privacy.reading.joining import Graph, ordered
+from kaianalytics.privacy.reading.functions import all_of, is_aggregate
+from kaianalytics.privacy.reading.joining import Graph, Optional, ordered
+from kaianalytics.privacy.reading.members import Member, among_selected
 from kaianalytics.privacy.reading.naming import name_of
-from kaianalytics.privacy.reading.parts import Part, join_clause, joined, joined_by_where, scope_of
+from kaianalytics.privacy.reading.parts import (
+    Part,
+    attached,
+    conjuncts_of,
+    join_clause,
+    joined,
+    joined_by_where,
+    pair_of,
+    scope_of,
+)
 from kaianalytics.privacy.reading.scalars import condition_of, expression_of
-from kaianalytics.privacy.reading.scope import Scope, Table, mapped, table_of
+from kaianalytics.privacy.reading.scope import Scope, Table, is_unit, mapped, table_of
 from kaianalytics.privacy.reading.syntax import (
     Node,
     alias_of,
@@ -87,8 +97,8 @@ class _Query:
 def from_of(node: Node, where: Node | None, cte_map: Any, views: Views, lookups: Mapping[str, Relation]) -> From:
     """The relations of a SELECT whose FROM is `node`, beside a WHERE, and whose WITH is `cte_map`."""
     reader = _Reader(views, lookups)
-    part = reader.part_of(node, reader.named_in(cte_map, {}), 0)
-    part, filters = joined_by_where(part, where, reader.relations)
+    named = reader.named_in(cte_map, {})
+    part, filters = reader.filtered(reader.part_of(node, named, 0), where, named, 0)
     reader.refuse_unused()
     source, places = ordered(Graph(tuple(reader.relations), part.pairs, part.optional))
 
@@ -139,6 +149,34 @@ class _Reader:
             _, alias, statement, columns = read(node, "type", "alias", "subquery", "column_name_alias")
             return self._query(select_of(statement), word(alias), names(columns), named, depth + 1)
         raise unsupported(_NO_TABLE.get(kind(node), "SYNTAX_UNSUPPORTED"), views=self._known(), part="This FROM clause")
+
+    def filtered(
+        self, part: Part, where: Node | None, named: Mapping[str, _Query], depth: int
+    ) -> tuple[Part, list[Node]]:
+        """The part with the joins that WHERE makes, by equalities and by IN (SELECT …), and the conditions left."""
+        tests = list(conjuncts_of(where))
+        members = [(test, among_selected(test)) for test in tests]
+        part, left = joined_by_where(part, [test for test, member in members if member is None], self.relations)
+        for _, member in members:
+            if member is not None:
+                part = self._member(part, member, named, depth + 1)
+        return part, left
+
+    def _member(self, part: Part, member: Member, named: Mapping[str, _Query], depth: int) -> Part:
+        """The part with the rows whose value is, or is not, among those that a subquery selects."""
+        if depth > MAX_NESTING:
+            raise unsupported("SUBQUERY_TOO_DEEP", limit=str(MAX_NESTING))
+        value = scope_of(self.relations, part).any_column(member.column)
+        right = self._query(member.select, "", (), named, depth)
+        [values] = [list(one.columns.values()) for one in right.tables]
+        pair = pair_of(value, values[0], right, self.relations) if len(values) == 1 else None
+        if pair is None:
+            raise unsupported("IN_UNDECLARED", column=quoted(member.column[-1]))
+        named_by = self.relations[pair[0].relation].view  # whose rows without a unit count nowhere
+        missing = pair[1].nullable or (pair[0].nullable and not is_unit(named_by, pair[0].name))
+        if member.kind == "anti" and missing:
+            raise unsupported("NOT_IN_NULL", column=quoted(member.column[-1]))
+        return attached(part, right, Optional(member.kind, (pair,), all_of(right.where)), {})
 
     def named_in(self, cte_map: Any, outer: Mapping[str, _Query]) -> Mapping[str, _Query]:
         """The queries of a WITH clause, each of which may name those before it."""
@@ -191,9 +229,8 @@ class _Reader:
             raise unsupported("SUBQUERY_SHAPE", part=_MODIFIERS.get(kind(modifier), "This part"))
         if groups != [] or sets != [] or having is not None or handling != "STANDARD_HANDLING":
             raise unsupported("SUBQUERY_SHAPE", part="GROUP BY")
-        inner, filters = joined_by_where(
-            self.part_of(source, self.named_in(cte_map, named), depth), where, self.relations
-        )
+        known = self.named_in(cte_map, named)
+        inner, filters = self.filtered(self.part_of(source, known, depth), where, known, depth)
         scope = scope_of(self.relations, inner)
         conditions = [condition_of(one, scope) for one in filters]
         shown: dict[str, Expression] = {}
