@@ -24,8 +24,8 @@ class Member:
 def among_selected(condition: Node) -> Member | None:
     """The membership that a condition states; None for any other condition."""
     if kind(condition) == "OPERATOR_NOT":
-        [negated] = sequence(read(condition, "class", "type", "children")[-1])
-        return _member(negated, "anti")
+        negated = sequence(read(condition, "class", "type", "children")[-1])
+        return _member(negated[0], "anti") if len(negated) == 1 else None
     return _member(condition, "semi")
 
 
