@@ -17,7 +17,7 @@ Statistics, in order:
        measures are answered from the noisy numbers recorded for them, free; a charge whose release was never recorded
        is redeemed, once; else the loss is charged. No data has been read so far
     6. the session's statistics worker runs the bounded aggregates, which our compiler wrote
-    7. noise is drawn, once for each charge
+    7. noise is drawn, once for each charge; then nothing goes on before the end of a time bucket, nor after a failure
     8. the noisy numbers and the answer are recorded, byte for byte as it will be sent
     9. it leaves
 Where bounds are found from the data, 6 and 7 come twice within the one charge: for the figures that bounds are found
@@ -48,6 +48,7 @@ from kaianalytics.gateway.locks import KeyedLocks
 from kaianalytics.gateway.serving import Serving
 from kaianalytics.gateway.statistics import budgeting
 from kaianalytics.gateway.statistics.answering import release_payload, statistics_plan
+from kaianalytics.gateway.statistics.buckets import Buckets
 from kaianalytics.gateway.statistics.drawing import Drawn, profile_of, profile_text
 from kaianalytics.gateway.statistics.lookups import lookups
 from kaianalytics.gateway.statistics.question import Ground, Question, prepare
@@ -96,11 +97,12 @@ class Found:
 class Enforcement:
     """Answers questions under purpose tokens."""
 
-    def __init__(self, context: Context, guard: Guard, pool: WorkerPool) -> None:
+    def __init__(self, context: Context, guard: Guard, pool: WorkerPool, buckets: Buckets | None = None) -> None:
         self._context = context
         self._guard = guard
         self._pool = pool
         self._questions = KeyedLocks()
+        self._buckets = buckets or Buckets(lambda: pool.is_closed)
 
     def answer_rows(self, session: Session, sql: str, gone: Event | None = None) -> RowsAnswer:
         """The rows of an admitted and permitted SELECT; a KaiError with its reason otherwise."""
@@ -141,7 +143,8 @@ class Enforcement:
                     return self._answer(session, question, found.payload, charged=False)
                 drawn = found.drawn
                 if drawn is None:
-                    drawn = question.draw(lambda sql: _read(worker, sql, gone))  # 6, 7
+                    with self._buckets.over(session.session_id, question.population.time_bucket, gone):
+                        drawn = question.draw(lambda sql: _read(worker, sql, gone))  # 6, 7
                 payload = release_payload(question, found.charge_id, drawn, self._context.keys)
                 self._record_release(session, question, found, drawn, payload)  # 8
             return self._answer(session, question, payload, charged=found.drawn is None)  # 9

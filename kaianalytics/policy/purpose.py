@@ -14,6 +14,9 @@ from kaianalytics.policy.clauses import PURPOSE_CLAUSES
 from kaianalytics.policy.reading import Document, Faults, Part
 from kaianalytics.privacy.loss import PrivacyLoss
 
+TIME_BUCKET = Decimal("0.25")  # a small question takes less, and a notebook still feels quick
+SHORTEST_BUCKET, LONGEST_BUCKET = Decimal("0.05"), Decimal(60)
+
 # The fields of a purpose and of a population in purposes.yaml, and what each means: the reference page is made of this.
 PURPOSE_FIELDS: Mapping[str, str] = {
     "title": "Its name on screens.",
@@ -35,6 +38,8 @@ POPULATION_FIELDS: Mapping[str, str] = {
     "window_cap": "`{rho, delta}`: the cap of each window of time; needed where a product has `kai.windows`.",
     "reporting_delta": "The δ at which ε is told to people, and at which a price in ε is converted.",
     "question_delta": "The δ that one question about groups with unknown values spends; without it there are none.",
+    "time_bucket": f"Seconds, {SHORTEST_BUCKET} to {LONGEST_BUCKET}; {TIME_BUCKET} where none are stated. A statistic "
+    "leaves so long after its read began, or twice, four times, eight times as long, whatever the read took.",
     "residence": "`{column, countries}`: whose data may be processed, by where they live; or `{absent: why}`.",
     "consents": "`{product, unit, choice, state, decided_at, granted}`: where choices are kept; or `{absent: why}`.",
     "stops": "`{product, unit, scope, received_at}`: where stop requests are kept; or `{absent: why}`.",
@@ -89,6 +94,7 @@ class Population:
     product_caps: Mapping[str, Allowance] = field(default_factory=dict)
     window_cap: Allowance | None = None  # of each window; None: no question may read windows
     question_delta: Decimal | None = None  # δ that one question with unknown keys spends; None: there are none
+    time_bucket: Decimal = TIME_BUCKET  # seconds from a read's beginning until its statistic leaves, or twice that, …
 
     def __post_init__(self) -> None:
         if bool(self.residence) != bool(self.countries):
@@ -182,6 +188,7 @@ def _population(name: str, part: Part, purposes: Mapping[str, Purpose]) -> Popul
     product_caps = {name: _allowance(cap) for name, cap in part.named("product_caps", required=False).items()}
     window_cap = _allowance(part.part("window_cap")) if part.has("window_cap") else None
     question_delta = part.decimal("question_delta") if part.has("question_delta") else None
+    time_bucket = _time_bucket(part)
     residence, countries = _residence(part)
     consents, stops = _consents(part), _stops(part)
     if len(part.faults) != before:
@@ -189,10 +196,20 @@ def _population(name: str, part: Part, purposes: Mapping[str, Purpose]) -> Popul
     population = Population(
         *(name, product, key, account, caps, analyst_cap),
         *(residence, countries, consents, stops, reporting_delta),
-        *(product_caps, window_cap, question_delta),
+        *(product_caps, window_cap, question_delta, time_bucket),
     )
     _check_caps(part, population, purposes)
     return population
+
+
+def _time_bucket(part: Part) -> Decimal:
+    if not part.has("time_bucket"):
+        return TIME_BUCKET
+    stated = part.decimal("time_bucket")
+    if not SHORTEST_BUCKET <= stated <= LONGEST_BUCKET:
+        part.fault(f"a time bucket has {SHORTEST_BUCKET} to {LONGEST_BUCKET} seconds", at="time_bucket")
+        return TIME_BUCKET
+    return stated
 
 
 def _residence(part: Part) -> tuple[str | None, frozenset[str]]:

@@ -387,6 +387,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> World:
     world.contracts.mkdir()
     for file in (PROJECT / "data_contracts").glob("*.yaml"):
         shutil.copy(file, world.contracts / file.name)
+    world.edit("purposes.yaml", 'time_bucket: "0.25"', 'time_bucket: "0.05"')  # for tests ask many questions
     world.edit("roles.yaml", "\ngrants:\n", f"{MORE_PEOPLE}\ngrants:\n")
     clause = 'clause: "3.4"\n'
     world.edit("purposes.yaml", clause, f"{clause}    releases_of: [service-improvement]\n")

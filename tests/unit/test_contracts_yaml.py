@@ -228,6 +228,9 @@ SPOILT = {
         "      - property: kai.preAggregates\n        value: [{name: contacts_by_arm, keys: [device]}]\n"
         "      - property: kai.contribution", "has a pre-aggregate `contacts_by_arm` already",
     ),
+    "a time bucket of nothing": (PURPOSES, 'time_bucket: "0.25"', 'time_bucket: "0.001"', "0.05 to 60 seconds"),
+    "a time bucket of hours": (PURPOSES, 'time_bucket: "0.25"', 'time_bucket: "7200"', "0.05 to 60 seconds"),
+    "a time bucket as a float": (PURPOSES, 'time_bucket: "0.25"', "time_bucket: 0.25", "written in quotes"),
     # how much leaves
     "a cap of nought": (SESSIONS, "rowsPerQuery: 2000000", "rowsPerQuery: 0", "whole number from 1"),
     "a cap in words": (SESSIONS, "rowsPerQuery: 2000000", "rowsPerQuery: many", "whole number from 1"),

@@ -237,6 +237,11 @@ class WorkerPool:
         for worker in self._of(session_id, forget=True):
             worker.close()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the gateway is ending."""
+        return self._closed.is_set()
+
     def close_all(self) -> None:
         """Ends every worker and the pool itself."""
         self._closed.set()
