@@ -7,7 +7,11 @@ Laws:
        ranks are a fair choice.
     3. A row's window is that of its event, or of its arrival where it came later: what the source says, never when it
        was built.
-    4. Where the contract bounds rows in all, the first ranks alone are stored. Rows lie in order of unit, window, rank.
+    4. Where the contract bounds rows in all, the first ranks alone are stored.
+    5. Rows lie by the year of their first date, if they have one, so that a scan can pass over years that are not asked
+       for; within it in order of unit, window, rank. So they never lie in the source's order.
+    6. Numbers are stored as doubles, in which all arithmetic is done: they need not be made so for each question, and a
+       scan can tell from a comparison which rows it need not read.
 """
 
 from __future__ import annotations
@@ -15,18 +19,19 @@ from __future__ import annotations
 from sqlglot import exp
 
 from kaianalytics.policy.statistics import KAI_RANK, KAI_UNIT, KAI_WINDOW
-from kaianalytics.policy.views import TablePlan
+from kaianalytics.policy.views import ColumnPlan, TablePlan
 from kaianalytics.warehouse.expressions import cast, named
 from kaianalytics.warehouse.pseudonyms import number_of
 from kaianalytics.warehouse.tables import Recipe, content_hash, used_rows, window_of
+
+_NEVER = exp.Literal.number(0)  # the year of what has none
 
 
 def numbered_table(recipe: Recipe, rows: exp.Subquery | exp.Table) -> exp.Select:
     """What a `statistics` store holds of a product about people, in its order, of rows such as `named_rows` gives."""
     plan = recipe.plan
     kept = [column for column in plan.columns if column.name != plan.unit]
-    keys = {column.name for column in recipe.pseudonymous}
-    values = [number_of(named(c.name)) if c.name in keys else named(c.name) for c in kept]
+    values = [_stored(c) for c in kept]
     unit, window = number_of(named(str(plan.unit))), [named(KAI_WINDOW)] if plan.windows else []
     numbers = exp.select(
         unit.as_(KAI_UNIT), *window, *(value.as_(c.name, quoted=True) for value, c in zip(values, kept, strict=True))
@@ -39,7 +44,19 @@ def numbered_table(recipe: Recipe, rows: exp.Subquery | exp.Table) -> exp.Select
     stored = exp.select(*columns).from_(ranked.subquery("ranked"))
     if plan.rows_bound is not None:
         stored = stored.where(exp.LTE(this=named(KAI_RANK), expression=exp.Literal.number(plan.rows_bound)))
-    return stored.order_by(*(named(name) for name in plan.hidden))
+    return stored.order_by(*lying(plan), *(named(name) for name in plan.hidden))
+
+
+def _stored(column: ColumnPlan) -> exp.Expression:
+    if column.rule.action == "pseudonym":
+        return number_of(named(column.name))
+    return cast(named(column.name), "DOUBLE") if column.type == "number" else named(column.name)
+
+
+def lying(plan: TablePlan) -> list[exp.Expression]:
+    """What rows lie in order of before their unit: a year, or nothing."""
+    dates = [named(column.name) for column in plan.columns if column.type in ("date", "timestamp")]
+    return [exp.Coalesce(this=exp.Anonymous(this="year", expressions=[day]), expressions=[_NEVER]) for day in dates[:1]]
 
 
 def content_of(plan: TablePlan) -> list[exp.Column]:

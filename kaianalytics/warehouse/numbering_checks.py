@@ -5,7 +5,7 @@ Numbered as in `number_findings`; a finding names a product or a column, never a
     2. There are as many units as the sources have among the rows that are used.
     3. Each window holds as many rows as the sources' own times put there, no unit more than its bound.
     4. The ranks of one unit, in one window, are 1, 2, 3, … within the bound, in the order of a hash of what rows hold.
-    5. Rows lie in the order of their unit.
+    5. Rows lie in the order of their year, if they have one, and of their unit.
     6. A window is a first day, and no earlier than what is seen of the event lies in.
 """
 
@@ -19,7 +19,7 @@ from sqlglot import exp
 from kaianalytics.policy.statistics import KAI_RANK, KAI_UNIT, KAI_WINDOW
 from kaianalytics.policy.views import TablePlan
 from kaianalytics.warehouse.expressions import first_day_of, named, table, text
-from kaianalytics.warehouse.numbering import content_of, stored_rows
+from kaianalytics.warehouse.numbering import content_of, lying, stored_rows
 from kaianalytics.warehouse.tables import content_hash
 
 BUILT = "built"  # the name under which the finished store is attached
@@ -46,7 +46,7 @@ def number_findings(
         yield "has other rows in its windows than the sources' times say"
     if _any(con, _misranked(product, plan)):  # 4
         yield "has ranks that are not those of its rows"
-    if _any(con, _disordered(product)):  # 5
+    if _any(con, _disordered(product, plan)):  # 5
         yield "does not lie in the order of its units"
     if plan.windows and _any(con, _misplaced(product, plan)):  # 6
         yield "has windows that are none"
@@ -93,10 +93,17 @@ def _misranked(product: str, plan: TablePlan) -> exp.Select:
     return rows.where(wrong)
 
 
-def _disordered(product: str) -> exp.Select:
-    before = exp.Window(this=exp.Lag(this=named(KAI_UNIT)))  # over the rows as they lie
-    rows = exp.select(named(KAI_UNIT), before.as_("unit_before")).from_(built_table(product)).subquery("lying")
-    return exp.select("1").from_(rows).where(exp.LT(this=named(KAI_UNIT), expression=exp.column("unit_before")))
+def _disordered(product: str, plan: TablePlan) -> exp.Select:
+    """Rows that come before the one that they lie behind."""
+    order = [*lying(plan), named(KAI_UNIT)]
+    before = [exp.Window(this=exp.Lag(this=each.copy())).as_(f"before{i}") for i, each in enumerate(order)]
+    own = [each.as_(f"own{i}") for i, each in enumerate(order)]
+    rows = exp.select(*own, *before).from_(built_table(product)).subquery("lying")
+    wrong: exp.Expr = exp.false()
+    for i in reversed(range(len(order))):
+        mine, theirs = exp.column(f"own{i}"), exp.column(f"before{i}")
+        wrong = exp.LT(this=mine, expression=theirs) | (exp.EQ(this=mine.copy(), expression=theirs.copy()) & wrong)
+    return exp.select("1").from_(rows).where(wrong)
 
 
 def _misplaced(product: str, plan: TablePlan) -> exp.Select:

@@ -37,6 +37,12 @@ def many_visits(turns: int = 9) -> list[dict[str, Any]]:
     ]
 
 
+def of_two_years() -> list[dict[str, Any]]:
+    """The same, every other one a year later."""
+    visits = many_visits()
+    return [{**each, "at": each["at"].replace(year=2026 + turn % 2)} for turn, each in enumerate(visits)]
+
+
 def world_of(root: Path, visits: Sequence[dict[str, Any]] | None = None, **facts: Any) -> World:
     """A world with these visits, whose contract is changed by `facts`."""
     world = World.create(root)
@@ -210,6 +216,17 @@ def test_rows_are_ranked_and_bounded_within_each_window(tmp_path: Path) -> None:
     assert lying == sorted(lying)
 
 
+def test_rows_lie_by_the_year_of_their_first_date_and_then_by_unit(tmp_path: Path) -> None:
+    rows = stored(
+        world_of(tmp_path, of_two_years()), 'SELECT year("at"), kai_unit, kai_rank FROM visits ORDER BY rowid'
+    )
+    assert {year for year, *_ in rows} == {2026, 2027} and rows == sorted(rows)
+
+
+def test_numbers_are_stored_as_doubles(tmp_path: Path) -> None:
+    assert stored(world_of(tmp_path), "SELECT DISTINCT typeof(paid) FROM visits") == [("DOUBLE",)]
+
+
 def test_the_day_of_the_build_moves_no_window(tmp_path: Path) -> None:
     world = written(world_with_arrivals(tmp_path), late_visits())
     sql = "SELECT visit, kai_window, kai_rank FROM visits ORDER BY ALL"
@@ -272,7 +289,7 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     """The statistics store of `ads`, with windows and a bound on rows, as the builder's own parts write it."""
-    visits = [{**each, "came": each["at"]} for each in many_visits()]
+    visits = [{**each, "came": each["at"]} for each in of_two_years()]
     world = written(world_with_arrivals(tmp_path, contribution=ContributionBounds(rows=3)), visits)
     order = world.order()
     plans = order.by_purpose["ads"]
@@ -291,7 +308,7 @@ def test_a_statistics_store_as_planned_passes(bench: Bench) -> None:
     verify(bench.shop.con, bench.file, bench.expected)
 
 
-ANEW = "CREATE OR REPLACE TABLE visits AS SELECT * {} FROM visits ORDER BY kai_unit, kai_window, kai_rank"
+ANEW = 'CREATE OR REPLACE TABLE visits AS SELECT * {} FROM visits ORDER BY year("at"), kai_unit, kai_window, kai_rank'
 RANK = "REPLACE (row_number() OVER ({})::INTEGER AS kai_rank)"
 FAULTS = {
     "ranks across units": (ANEW.format(RANK.format("ORDER BY kai_unit, kai_window")), "ranks that are not those"),
@@ -331,6 +348,10 @@ FAULTS = {
     ),
     "the source's order": (
         "CREATE OR REPLACE TABLE visits AS FROM visits ORDER BY visit", "does not lie in the order of its units",
+    ),
+    "the order of years broken": (
+        "CREATE OR REPLACE TABLE visits AS FROM visits ORDER BY year(\"at\") DESC, kai_unit, kai_rank",
+        "does not lie in the order of its units",
     ),
     "a pseudonym beside its number": (
         "ALTER TABLE visits ADD COLUMN person VARCHAR", "`visits` has other columns than its plan",

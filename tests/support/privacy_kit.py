@@ -89,7 +89,8 @@ def bounded(bounding: Bounding, rows: list[Counted]) -> Unit:
         cells = sorted({row.cell for row in rows}, key=lambda cell: (_hash(rows[0], cell), _last_none(cell)))
         kept = cells[: form.groups]
         return _capped(bounding, [row for row in rows if row.cell in kept])
-    return _scaled(bounding, _added(bounding, rows))
+    unit = _added(bounding, rows)
+    return _clamped(bounding, unit) if rows[0].cell == () else _scaled(bounding, unit)
 
 
 def _added(bounding: Bounding, rows: Sequence[Counted]) -> Unit:
@@ -116,6 +117,18 @@ def _capped(bounding: Bounding, rows: Sequence[Counted]) -> Unit:
         elif part.kind == "sum":
             unit[cell, place] = max(most * part.least, min(most * part.greatest, steps))
     return unit
+
+
+def _clamped(bounding: Bounding, unit: Unit) -> Unit:
+    """Of one cell that has no key: the norm of a part is its size."""
+    clamped = {}
+    for (cell, place), steps in unit.items():
+        part, norm = bounding.parts[place], bounding.norms[place]
+        count = 0 if part.weigher is None else unit[cell, part.weigher]
+        clamped[cell, place] = _share(steps, norm, count) if count > norm else steps
+        if part.weigher is None:
+            clamped[cell, place] = max(-norm, min(norm, steps))
+    return clamped
 
 
 def _scaled(bounding: Bounding, unit: Unit) -> Unit:

@@ -50,12 +50,9 @@ def cut(totals: Totals) -> str:
 def cut_at_once(totals: Totals) -> str:
     """The totals over all units where there is one cell: a unit is one row then, and its norm the size of its part."""
     norm = totals.bounding.form.kind == "norm"
-    values = [_in_cell(totals, part) if norm else _capped(totals, part) for part in totals.parts]
+    values = [_clamped(totals, part) if norm else _capped(totals, part) for part in totals.parts]
     source = f"(SELECT {listed(totals.units, named(values))} FROM ({totals.rows.sql}) AS r{grouped(totals.units)}) AS p"
-    if norm:
-        squares = [f"CAST(v{i} AS HUGEINT) * v{i} AS n{i}" for i in range(len(values))]
-        source = f"(SELECT *, {listed(squares)} FROM {source}) AS m"
-    return _over_units(totals, [_scaled(totals, i) if norm else f"v{i}" for i in range(len(values))], source)
+    return _over_units(totals, [f"v{i}" for i in range(len(values))], source)
 
 
 def _over(totals: Totals) -> str:
@@ -127,6 +124,16 @@ def _in_cell(totals: Totals, part: Part) -> str:
         return totals.of(part)
     limit = SQUARED if part.weigher is None else TOTAL_LIMIT
     return limited(totals.of(part), -limit, limit)
+
+
+def _clamped(totals: Totals, part: Part) -> str:
+    """A unit's part where there is one cell: between −T and T, or with its weigher's rows where these are over T."""
+    norm = totals.bounding.norms[part.measure]
+    if part.weigher is None:
+        return limited(_in_cell(totals, part) if part.kind == "units" else totals.of(part), -norm, norm)
+    count = totals.of(totals.bounding.parts[part.weigher])
+    kept = limited(totals.of(part), -TOTAL_LIMIT, TOTAL_LIMIT)
+    return f"CASE WHEN {count} <= {norm} THEN {kept} ELSE {shrunk(totals.of(part), norm, count)} END"
 
 
 def _scaled(totals: Totals, i: int) -> str:

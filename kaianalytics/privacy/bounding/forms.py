@@ -18,6 +18,8 @@ norm          The unit's vector v over the cells, in steps, is kept where ‖v�
               A histogram's and a top's v is over cells and numbers. A tree's is over cells, of rows counted: a level's
               counts in one cell add up to at most v'_c, so in each level their L2 is at most T, and in h levels T·√h.
               A sum weighed by rows n_c has |S_c| ≤ m·n_c, and is scaled by the factor of n: L2 ≤ m·T_n.
+              Where there is one cell, v becomes the nearest of −T … T instead, and a sum weighed by n > T rows the
+              whole part of S·T·(1 − 2⁻⁴⁰)/n, whose size is at most m·T by the same count of roundings.
               Distinct units: v_c is 1 where the unit has a row.
 stored        A pre-aggregate holds what `pre_aggregates` wrote: for each unit rows n_c and sums |S_c| ≤ m·n_c, with
               Σ n_c ≤ R where rows are bounded, and at most g cells with n_c ≤ q where groups are: L2 ≤ m·l2(n).

@@ -76,14 +76,14 @@ def share_above(quantiles: Quantiles, bound: float, units: int) -> float:
 
 def in_cells(total: Amount, cells: int) -> Numbers:
     """In how many cells a unit of so many rows is taken to be."""
-    return np.sqrt(np.clip(total, 1.0, max(cells, 1)))
+    root: Numbers = np.sqrt(np.clip(total, 1.0, max(cells, 1)))
+    return root
 
 
 def shortened(total: Amount, norm: Amount, cells: int) -> Numbers:
     """How much of a unit's total is left when its vector over the cells is scaled down to a norm."""
     length = total / np.sqrt(in_cells(total, cells))
-    left: Numbers = total * np.minimum(norm / np.maximum(length, _NOTHING), 1.0)
-    return left
+    return total * np.minimum(norm / np.maximum(length, _NOTHING), 1.0)
 
 
 def capped(total: Amount, groups: int, rows: Amount, cells: int) -> Numbers:

@@ -69,7 +69,7 @@ def whole_number(value: str) -> str:
 
 def shrunk(value: str, most: int, size: str) -> str:
     """The whole part of the value times most/size, where that quotient is below one."""
-    return whole_number(f"TRUNC(CAST({value} AS DOUBLE) * ({double(most * SAFETY)} / {size}))")
+    return whole_number(f"TRUNC(CAST({value} AS DOUBLE) * ({double(most * SAFETY)} / ({size})))")
 
 
 def hashed(columns: Sequence[str]) -> str:
