@@ -4,7 +4,6 @@
     confine       applies the value, layer by layer, to this process; what could not be applied is a ConfinementFault
     namespaces, capabilities, landlock, seccomp, limits, cgroups      one layer each
     libc          the system calls that Python has no function for
-    levels        the three isolation levels, and what is said of each
     probe         confines a child with this code and tries what must not work: what `kai doctor` shows
 
 Standard library alone: the launcher runs this before any library of the analyst's is found.

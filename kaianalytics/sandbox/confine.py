@@ -4,6 +4,9 @@
 2. The view of its own, from a forked child: mounts can't be made under Landlock, and take capabilities.
 3. Capabilities dropped. 4. Landlock. 5. Seccomp last, which forbids what the others needed.
 
+A SQL worker opens its engine between 4 and 5, for Landlock must come before the engine's threads, and seccomp after
+what opening needs: it calls `enter_limits`, `enclose` and `seal` itself.
+
 An essential layer that can't be applied is a ConfinementFault, and the process must end. What the machine doesn't have
 (control groups, namespaces) is left out and told: `Held` says what holds.
 """
@@ -40,7 +43,7 @@ class ConfinementFault(Fault):
         super().__init__(
             "NOT_CONFINED",
             f"The operating system did not apply the layer `{layer}`.",
-            rule="no kernel starts with less of the wall than it was promised",
+            rule="no kernel and no worker starts with less of the wall than it was promised",
             hint="`kai doctor` tries each layer and says what this machine lacks",
         )
 
@@ -77,15 +80,24 @@ def enter_limits(confinement: Confinement) -> frozenset[str]:
 
 def restrict(confinement: Confinement, bounds: frozenset[str]) -> Held:
     """Steps 3 to 5 on this thread and all that it starts; ConfinementFault where one can't be."""
-    layers = confinement.layers
+    enclose(confinement)
+    return seal(confinement, bounds)
+
+
+def enclose(confinement: Confinement) -> None:
+    """Steps 3 and 4, on a process of one thread; ConfinementFault where one can't be."""
     os.chdir(confinement.folder)
-    if Layer.CAPABILITIES in layers:
+    if Layer.CAPABILITIES in confinement.layers:
         _demand(Layer.CAPABILITIES, capabilities.drop)
-    if Layer.LANDLOCK in layers:
+    if Layer.LANDLOCK in confinement.layers:
         _demand(Layer.LANDLOCK, lambda: landlock.restrict(_rights(confinement)))
-    if Layer.SECCOMP in layers:
+
+
+def seal(confinement: Confinement, bounds: frozenset[str]) -> Held:
+    """Step 5, on every thread that runs by now; what holds, or ConfinementFault where it can't be."""
+    if Layer.SECCOMP in confinement.layers:
         _demand(Layer.SECCOMP, lambda: seccomp.apply(_filter(confinement)))
-    return Held(layers - {Layer.CGROUPS}, bounds)
+    return Held(confinement.layers - {Layer.CGROUPS}, bounds)
 
 
 def _run_with_a_view(

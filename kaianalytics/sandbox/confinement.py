@@ -1,9 +1,10 @@
 """What a confined process may do, as a value: made by whoever starts it, applied by `confine`, sent as JSON.
 
 1. What is not named is denied, and an empty value denies everything.
-2. Paths are absolute and exist. `kernel` leaves out of its lists what this machine doesn't have, and says nothing else.
+2. Paths are absolute and exist. `kernel` and `worker` leave out of their lists what this machine doesn't have.
 3. Nothing in a value is secret: it lies open in the process that it confines.
-4. `layers` are all of them wherever this package makes a value. Tests take one away, to see that something needs it.
+4. `layers` are all of them wherever this package makes a kernel's value, and the essential ones in a worker's. Tests
+   take one away, to see that something needs it.
 """
 
 from __future__ import annotations
@@ -57,6 +58,9 @@ _FACTS = (
     "/sys/fs/cgroup",
 )
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full")
+# what the engine asks when it opens; it aborts where it sees a group and can't read of it
+_ENGINE_FACTS = ("/proc/self/cgroup", "/sys/fs/cgroup", "/sys/devices/system/cpu")
+_LIBRARIES = ("/usr/lib", "/usr/lib32", "/usr/lib64", "/lib", "/lib32", "/lib64")
 SHARED_MEMORY = "/dev/shm"
 
 
@@ -149,11 +153,27 @@ def kernel(workspace: Path, runtime: Path, package: Path, limits: KernelLimits, 
     )
 
 
+def worker(store: Path, package: Path, limits: ResourceLimits) -> Confinement:
+    """The confinement of a SQL worker: it reads the one file `store` and libraries; it writes and runs nothing.
+
+    Everything that it may reach is open in it or is in `read`, so a view of its own would hide little more.
+    """
+    return Confinement(
+        limits=limits,
+        filter=Filter.WORKER,
+        read=_existing((*_LIBRARIES, *_python_libraries(), str(package), *_ENGINE_FACTS, str(store))),
+        layers=ESSENTIAL,
+    )
+
+
 def _python() -> Iterable[str]:
     """The environment, and the Python that it was made from."""
+    return (sys.prefix, sys.base_prefix, sys.exec_prefix, *_python_libraries())
+
+
+def _python_libraries() -> Iterable[str]:
     paths = sysconfig.get_paths()
-    beneath = (sys.prefix, sys.base_prefix, sys.exec_prefix)
-    return (*beneath, *(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")))
+    return tuple(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
 def _existing(paths: Iterable[str]) -> tuple[str, ...]:

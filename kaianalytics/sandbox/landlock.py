@@ -3,7 +3,8 @@
 1. Everything is denied that ABI 6 can deny; what is allowed hangs on a path that exists. A path that does not is an
    error: a rule that was silently left out would be found out by the analyst, not by us.
 2. Below ABI 6 there are no scopes, so that signals and abstract sockets would go through: nothing is applied.
-3. It restricts the calling thread and its children only. So it comes before any library starts threads.
+3. It restricts the calling thread and its children only. So it comes before any library starts threads, and a process
+   that has a second thread already is refused: that one would stay free.
 
 It does not restrict: connecting to a Unix socket by its path, UDP, stat, chmod, chown and utime of files outside.
 Those are `seccomp`'s and `namespaces`'.
@@ -16,6 +17,7 @@ import stat
 import struct
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from kaianalytics.sandbox import libc
@@ -53,6 +55,8 @@ def abi() -> int:
 
 def restrict(rights: Mapping[str, int]) -> None:
     """Allow this thread `rights` beneath each path, and nothing else from here on; OSError where that can't be."""
+    if threads() != 1:
+        raise PermissionError("other threads would stay free")
     ruleset = _ruleset()
     try:
         for path, right in rights.items():
@@ -61,6 +65,11 @@ def restrict(rights: Mapping[str, int]) -> None:
         libc.syscall(libc.LANDLOCK_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
+
+
+def threads() -> int:
+    """How many threads this process has."""
+    return sum(1 for _ in Path("/proc/self/task").iterdir())
 
 
 def rights(groups: Iterable[tuple[Iterable[str], int]]) -> dict[str, int]:

@@ -16,7 +16,9 @@ import os
 import resource
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 
@@ -26,8 +28,8 @@ class ResourceLimits:
     """What one process may use: bytes of address space and of files it writes, open files; never a core dump.
 
     `data` bounds the memory that is its own and may be written: an engine that draws charts reserves 64 GiB of
-    addresses and uses little of it. `processes` bounds all processes and threads of a user namespace. Of these two, 0
-    is no bound.
+    addresses and uses little of it. `processes` bounds all processes and threads of a user namespace, and
+    `processor_seconds` the time that all threads of the process compute. Of these three, 0 is no bound.
     """
 
     address_space: int
@@ -35,9 +37,11 @@ class ResourceLimits:
     file_size: int = 0
     data: int = 0
     processes: int = 0
+    processor_seconds: int = 0
 
     def __post_init__(self) -> None:
-        if self.address_space <= 0 or self.open_files <= 0 or min(self.file_size, self.data, self.processes) < 0:
+        optional = (self.file_size, self.data, self.processes, self.processor_seconds)
+        if self.address_space <= 0 or self.open_files <= 0 or min(optional) < 0:
             raise ValueError("a resource limit is a positive number")
 
 
@@ -50,7 +54,11 @@ def apply(limits: ResourceLimits) -> frozenset[str]:
         "open files": (resource.RLIMIT_NOFILE, limits.open_files),
     }
     wanted |= {"memory of each process": (resource.RLIMIT_DATA, limits.data)} if limits.data else {}
-    return frozenset(name for name, (kind, value) in wanted.items() if _set(kind, value))
+    held = {name for name, (kind, value) in wanted.items() if _set(kind, value)}
+    # a second apart, else the end would be a SIGKILL, and look like one from outside
+    seconds = limits.processor_seconds
+    held |= {"processor time"} if seconds and _set(resource.RLIMIT_CPU, seconds, seconds + 1) else set()
+    return frozenset(held)
 
 
 def limit_processes(limits: ResourceLimits) -> bool:
@@ -59,6 +67,12 @@ def limit_processes(limits: ResourceLimits) -> bool:
     Linux counts nobody who is root outside.
     """
     return bool(limits.processes) and os.getuid() != 0 and _set(resource.RLIMIT_NPROC, limits.processes)
+
+
+def die_first() -> None:
+    """Has a machine that is out of memory end this process before others; where it can't be asked, it is not."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def die_with_parent(parent: int) -> bool:
@@ -74,9 +88,9 @@ def die_with_parent(parent: int) -> bool:
     return bool(held)
 
 
-def _set(kind: int, value: int) -> bool:
+def _set(kind: int, value: int, hard: int | None = None) -> bool:
     try:
-        resource.setrlimit(kind, (value, value))
+        resource.setrlimit(kind, (value, value if hard is None else hard))
     except (OSError, ValueError):  # some systems refuse a limit on the address space
         return False
     return True

@@ -1,7 +1,7 @@
 """What holds on this machine just now: a process is confined by the very code that confines kernels, and then tries.
 
-1. A child is confined as a kernel is, around a folder of its own, and tries what must not work. Each trial says whether
-   it went through; what it was after is real: a file, a process, a listening socket outside of it.
+1. A child is confined as a kernel is, around a folder of its own, and tries what must not work; another as a SQL worker
+   is. Each trial says whether it went through; what it was after is real: a file, a process, a listening socket.
 2. Only trials that were stopped count. A machine without an essential layer is not tried: it is not confined.
 3. Nothing stays: the folder, the socket and the child are gone when the answer is there.
 
@@ -24,11 +24,14 @@ from typing import Any, NoReturn
 
 from kaianalytics.sandbox import capabilities, cgroups, confine, libc
 from kaianalytics.sandbox.confine import Held
-from kaianalytics.sandbox.confinement import EVERY_LAYER, Confinement, KernelLimits, Layer, kernel
+from kaianalytics.sandbox.confinement import EVERY_LAYER, GIB, Confinement, KernelLimits, Layer, kernel, worker
+from kaianalytics.sandbox.limits import ResourceLimits
 from kaianalytics.sandbox.syscalls import NUMBERS
 
 SECONDS = 30.0
 _CANARY = "canary"
+_PACKAGE = Path(__file__).resolve().parent.parent
+_AS_KERNEL, _AS_WORKER = "kernel", "worker"
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Findings:
 
     @property
     def confined(self) -> bool:
-        """Whether a kernel on this machine is confined: trials were made, and each was stopped."""
+        """Whether kernels and workers on this machine are confined: trials were made, and each was stopped."""
         return not self.lacks and bool(self.trials) and all(trial.stopped for trial in self.trials)
 
 
@@ -88,7 +91,9 @@ def try_out(layers: frozenset[Layer] = EVERY_LAYER, user: tuple[int, int] | None
             listener.listen()
             try:
                 with _given(user, folder / "workspace", folder / "runtime"):
-                    return _ask(folder, outside, layers, user)
+                    found = _ask(_AS_KERNEL, _kernel(folder, layers), outside, user)
+                    also = _ask(_AS_WORKER, _worker(folder, layers), outside, user)
+                    return replace(found, lacks=found.lacks or also.lacks, trials=found.trials + also.trials)
             except OSError:
                 return Findings("No process of the kernels' OS user could be started with this Python.")
 
@@ -107,10 +112,18 @@ def _given(user: tuple[int, int] | None, *folders: Path) -> Iterator[None]:
                 os.chown(made, os.getuid() if user else -1, -1, follow_symlinks=False)
 
 
-def _ask(folder: Path, outside: Outside, layers: frozenset[Layer], user: tuple[int, int] | None) -> Findings:
-    package = Path(__file__).resolve().parent.parent
-    made = kernel(folder / "workspace", folder / "runtime", package, KernelLimits.of_this_machine())
-    order = {"confinement": replace(made, layers=layers).to_json(), "outside": asdict(outside)}
+def _kernel(folder: Path, layers: frozenset[Layer]) -> Confinement:
+    made = kernel(folder / "workspace", folder / "runtime", _PACKAGE, KernelLimits.of_this_machine())
+    return replace(made, layers=layers)
+
+
+def _worker(folder: Path, layers: frozenset[Layer]) -> Confinement:
+    made = worker(folder / "workspace" / "store", _PACKAGE, ResourceLimits(GIB))
+    return replace(made, layers=made.layers & layers)
+
+
+def _ask(trials: str, made: Confinement, outside: Outside, user: tuple[int, int] | None) -> Findings:
+    order = {"trials": trials, "confinement": made.to_json(), "outside": asdict(outside)}
     as_user: dict[str, Any] = {} if user is None else {"user": user[0], "group": user[1], "extra_groups": []}
     child = subprocess.Popen(
         [sys.executable, "-I", __file__],
@@ -122,7 +135,7 @@ def _ask(folder: Path, outside: Outside, layers: frozenset[Layer], user: tuple[i
         **as_user,
     )
     with child:
-        counted = cgroups.place(child.pid, made.memory, made.processes) if Layer.CGROUPS in layers else frozenset()
+        counted = cgroups.place(child.pid, made.memory, made.processes) if Layer.CGROUPS in made.layers else frozenset()
         try:
             said, _ = child.communicate(json.dumps(order), SECONDS)
         except subprocess.TimeoutExpired:
@@ -148,7 +161,7 @@ def main() -> None:
     outside = Outside(**order["outside"])
 
     def tried(held: Held) -> NoReturn:
-        trials = [(name, _stopped(attempt, outside)) for name, attempt in TRIALS]
+        trials = [(name, _stopped(attempt, outside)) for name, attempt in TRIALS_AS[order["trials"]]]
         said = {"layers": sorted(held.layers), "bounds": sorted(held.bounds), "trials": trials}
         os.write(1, json.dumps(said).encode())
         os._exit(0)
@@ -185,6 +198,13 @@ def _read_anothers_environment(outside: Outside) -> bool:
 def _signal_another(outside: Outside) -> bool:
     os.kill(outside.process, 0)
     return True
+
+
+def _start_a_process(_: Outside) -> bool:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    return os.waitpid(pid, 0)[1] == 0
 
 
 def _connect_by_path(outside: Outside) -> bool:
@@ -235,6 +255,18 @@ TRIALS: tuple[tuple[str, Callable[[Outside], object]], ...] = (
     ("open a keyring", _call("keyctl", 0, -3, 1)),
     ("hold a capability", lambda _: capabilities.held()),
 )
+
+WORKER_TRIALS: tuple[tuple[str, Callable[[Outside], object]], ...] = (
+    ("a SQL worker: read a file of this user", _read_a_file),
+    ("a SQL worker: list a folder of this user", lambda outside: list(Path(outside.folder).iterdir())),
+    ("a SQL worker: write a file", _write_a_file),
+    ("a SQL worker: change the mode of a file", _change_a_mode),
+    ("a SQL worker: send a signal to another process", _signal_another),
+    ("a SQL worker: start a process", _start_a_process),
+    ("a SQL worker: open a socket", _open_a_socket(socket.AF_UNIX, socket.SOCK_STREAM)),
+    ("a SQL worker: connect to a Unix socket by its path", _connect_by_path),
+)
+TRIALS_AS = {_AS_KERNEL: TRIALS, _AS_WORKER: WORKER_TRIALS}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@
 5. Without a view of its own (`namespaces`), a process also changes no file's mode, owner, times or attributes by path
    and watches none: Landlock does not ask for those, and all of the user's files are in sight. By descriptor it may.
    Nor does it change the limits, priority or processors of any other process.
-6. A SQL worker starts nothing, opens no socket, and opens no file for writing.
+6. A SQL worker starts nothing, opens no socket, opens no file for writing, and changes no file's attributes, by path
+   or by descriptor. Of a device or a descriptor it asks only what sockets and files need, and it dies with its parent.
 
 The program is classic BPF, written here by hand: a list of blocks that each answer one call, and a last word, allow.
 """
@@ -61,10 +62,11 @@ BY_PATH = (
     "removexattrat setxattr setxattrat utime utimes inotify_add_watch"
 )
 ONE_OF_OTHERS = "prlimit64 sched_setaffinity sched_setattr sched_setparam migrate_pages move_pages"
+BY_DESCRIPTOR = "fchmod fchown fremovexattr fsetxattr"
 STARTING = "execve execveat fork vfork"
 OPENING = (
     "accept accept4 bind creat link linkat listen mkdir mkdirat mknod mknodat openat2 rename renameat renameat2 rmdir "
-    "socket socketpair symlink symlinkat truncate unlink unlinkat"
+    "memfd_create memfd_secret socket socketpair symlink symlinkat truncate unlink unlinkat utimensat"
 )
 
 _LOAD, _EQUAL, _ABOVE, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x54, 0x06
@@ -77,6 +79,8 @@ _AF_UNIX, _SOCK_STREAM, _SOCK_TYPE = 1, 1, 0xF
 _CLONE_NEW = 0x7E020000 | 0x80  # user, pid, net, uts, ipc, cgroup, mount and time namespaces
 _CLONE_THREAD = 0x00010000
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_TCGETS, _FIONBIO, _FIONCLEX, _FIOCLEX = 0x5401, 0x5421, 0x5450, 0x5451
+_SET_DEATH_SIGNAL = 1  # of prctl
 _IOPRIO_PROCESS = 1
 _ANY_WRITING = 0o1 | 0o2 | 0o100 | 0o1000 | 0o20000000  # O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_TMPFILE
 _OPEN = {"open": 1, "openat": 2}  # and which of their arguments says what for
@@ -131,24 +135,35 @@ def rules(kind: Filter) -> list[Rule]:
         for rule in _refused(calls, EPERM)
     ]
     made += [*_refused(PAST_THE_FILTER, ENOSYS), *_refused("connect", EACCES)]
-    made += [Rule("ioctl", (*_low(1), *_if_equal(_TIOCSTI, EPERM), *_if_equal(_TIOCLINUX, EPERM)))]
     made += [Rule("personality", (*_low(0), (_EQUAL, 2, 0, 0), (_EQUAL, 1, 0, 0xFFFFFFFF), _error(EPERM)))]
     if kind is Filter.WORKER:
-        made += [*_refused(STARTING, EPERM), *_refused(OPENING, EPERM)]
-        made += [Rule("clone", (*_low(0), (_ANY_BIT, 1, 0, _CLONE_THREAD), _error(EPERM)))]
-        made += [
-            Rule(call, (*_low(place), *_if_any(_ANY_WRITING, EPERM))) for call, place in (("open", 1), ("openat", 2))
-        ]
-        return made
+        return [*made, *_of_workers(), *_of_others()]
+    made += [Rule("ioctl", (*_low(1), *_if_equal(_TIOCSTI, EPERM), *_if_equal(_TIOCLINUX, EPERM)))]
     made += [Rule("clone", (*_low(0), *_if_any(_CLONE_NEW, EPERM)))]
     made += [Rule(call, _unless_unix_stream()) for call in ("socket", "socketpair")]
     if kind is Filter.KERNEL_IN_SIGHT:
-        made += [*_refused(BY_PATH, EPERM), Rule("utimensat", _unless_zero(1))]
-        made += [Rule(call, _unless_zero(0)) for call in ONE_OF_OTHERS.split()]  # 0 is this process
-        # libzmq asks for the usual policy of each of its threads, and aborts without it
-        made += [Rule("sched_setscheduler", _unless_zero(1))]
-        made += [Rule("setpriority", (*_unless_low(0, 0), *_unless_zero(1)))]
-        made += [Rule("ioprio_set", (*_unless_low(0, _IOPRIO_PROCESS), *_unless_zero(1)))]
+        made += [*_of_others(), Rule("utimensat", _unless_zero(1))]
+    return made
+
+
+def _of_workers() -> list[Rule]:
+    """Law 6."""
+    made = [*_refused(STARTING, EPERM), *_refused(OPENING, EPERM), *_refused(BY_DESCRIPTOR, EPERM)]
+    made += [Rule("clone", (*_low(0), (_ANY_BIT, 1, 0, _CLONE_THREAD), _error(EPERM)))]
+    made += [Rule(call, (*_low(place), *_if_any(_ANY_WRITING, EPERM))) for call, place in _OPEN.items()]
+    made += [Rule("ioctl", _unless_low(1, _TCGETS, _FIONBIO, _FIONCLEX, _FIOCLEX))]
+    made += [Rule("prctl", (*_low(0), *_if_equal(_SET_DEATH_SIGNAL, EPERM)))]
+    return made
+
+
+def _of_others() -> list[Rule]:
+    """Law 5."""
+    made = [*_refused(BY_PATH, EPERM)]
+    made += [Rule(call, _unless_zero(0)) for call in ONE_OF_OTHERS.split()]  # 0 is this process
+    # libzmq asks for the usual policy of each of its threads, and aborts without it
+    made += [Rule("sched_setscheduler", _unless_zero(1))]
+    made += [Rule("setpriority", (*_unless_low(0, 0), *_unless_zero(1)))]
+    made += [Rule("ioprio_set", (*_unless_low(0, _IOPRIO_PROCESS), *_unless_zero(1)))]
     return made
 
 
@@ -199,5 +214,10 @@ def _unless_zero(argument: int) -> tuple[Instruction, ...]:
     return (*_unless_low(argument, 0), *_high(argument), (_EQUAL, 1, 0, 0), _error(EPERM))
 
 
-def _unless_low(argument: int, value: int) -> tuple[Instruction, ...]:
-    return (*_low(argument), (_EQUAL, 1, 0, value), _error(EPERM))
+def _unless_low(argument: int, *values: int) -> tuple[Instruction, ...]:
+    last = len(values) - 1
+    return (
+        *_low(argument),
+        *((_EQUAL, 1 + last - place, 0, value) for place, value in enumerate(values)),
+        _error(EPERM),
+    )

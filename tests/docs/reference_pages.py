@@ -21,6 +21,7 @@ from typer.main import get_command
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "attacks"))
 
+from kaianalytics.attack import from_workers
 from kaianalytics.attack.from_kernels import ATTACKS, TOKEN_ATTACKS
 from kaianalytics.cli import NOUNS, app
 from kaianalytics.privacy.refusals import REASONS
@@ -46,6 +47,17 @@ ATTACKS_HEAD = """
 Made from `kaianalytics/attack/from_kernels.py` by `tests/docs/reference_pages.py`; a test compares them. Each of the
 {count} is Python that is run in a real kernel: behind the whole wall, and behind walls that lack a layer or two. It
 must go through exactly where none of the layers beside it is there; any one of them stops it.
+
+| attack | stopped by each of |
+|---|---|
+"""
+WORKER_ATTACKS_HEAD = """
+# Attacks from inside a SQL worker
+
+Made from `kaianalytics/attack/from_workers.py` by `tests/docs/reference_pages.py`; a test compares them. Each of the
+{count} is tried in a real worker, on its opening thread, on threads from before and after its lock and on the engine's
+own: behind the whole wall, and behind walls that lack layers. It must go through exactly where none of the layers
+beside it is there; any one of them stops it. Statements are run as if no guard had read them.
 
 | attack | stopped by each of |
 |---|---|
@@ -235,11 +247,20 @@ def attacks_page() -> str:
     return "\n".join([*lines, ""])
 
 
+def worker_attacks_page() -> str:
+    """The page of the attacks from inside a SQL worker."""
+    made = from_workers.ATTACKS
+    rows = [(attack.name + (" (as root)" if attack.as_root else ""), ", ".join(attack.holds)) for attack in made]
+    lines = [WORKER_ATTACKS_HEAD.strip().format(count=len(rows)), *(f"| {name} | {holds} |" for name, holds in rows)]
+    return "\n".join([*lines, ""])
+
+
 PAGES = {
     REFERENCE / "cli.md": cli_page,
     REFERENCE / "errors.md": errors_page,
     REFERENCE / "contracts.md": contracts_page,
     REFERENCE / "kernel-attacks.md": attacks_page,
+    REFERENCE / "worker-attacks.md": worker_attacks_page,
 }
 
 if __name__ == "__main__":

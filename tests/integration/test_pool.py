@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -21,13 +23,25 @@ import pytest
 from support.worker_kit import view_over
 
 from kaianalytics.errors import KaiError, QueryFailed, WorkerFault
+from kaianalytics.gateway.workers.channel import Frame, FrameKind
 from kaianalytics.gateway.workers.pool import SessionWorker, WorkerPool
-from kaianalytics.gateway.workers.process import StoreSpec, WorkerLimits, WorkerProcess
+from kaianalytics.gateway.workers.process import MIB, StoreSpec, WorkerLimits, WorkerProcess, _holds
+from kaianalytics.gateway.workers.starting import KILLED, Cold, Warm
+from kaianalytics.sandbox import confine
+from kaianalytics.sandbox.confinement import Confinement
 
 VIEW = view_over("sessions", "customer_id", "customer_id", "note", "pages")
 ENDLESS = "SELECT sum(sqrt(a.range + b.range)) FROM range(2000000) AS a, range(2000000) AS b"
 # one scalar call of many seconds, in which the engine heeds no interrupt, and of little memory
 ONE_LONG_CALL = "SELECT levenshtein(repeat('ab', 60000), repeat('ba', 60000))"
+# more of them, which take memory too; each runs for seconds
+LONG_CALLS = (
+    ONE_LONG_CALL,
+    "SELECT len(regexp_extract_all(repeat('ab', 20000000), 'a'))",
+    "SELECT length(lpad('x', 1900000000, 'ab'))",
+    "SELECT len(flatten([list_sort(range(30000000)), range(30000000)]))",
+)
+linux_only = pytest.mark.skipif(bool(confine.missing()), reason=confine.missing())
 SECRET = "canary-7f3a"
 
 
@@ -371,7 +385,9 @@ def test_a_worker_inherits_nothing_and_is_limited(
     assert worker.fetch("SELECT 1", 20) == [(1,)]
     process = Path(f"/proc/{worker.pid}")
     environment = (process / "environ").read_bytes().split(b"\0")
-    assert {item.split(b"=")[0] for item in environment if item} == {b"LANG", b"PATH", b"TZ"}
+    assert {item.split(b"=")[0] for item in environment if item} == {
+        b"JE_ARROW_MALLOC_CONF", b"LANG", b"OPENBLAS_NUM_THREADS", b"PATH", b"TZ",
+    }  # fmt: skip
     targets = {str(descriptor.readlink()) for descriptor in (process / "fd").iterdir()}
     assert {target.split(":")[0].rsplit("/", 1)[-1] for target in targets} == {"socket", "null", "rows.duckdb"}
     limits = {line[:26].strip(): line[26:].split()[1] for line in (process / "limits").read_text().splitlines()[1:]}
@@ -423,6 +439,237 @@ def test_closing_leaves_no_process_and_no_open_file(spec: StoreSpec) -> None:
     pool.close_all()
     assert not any(is_running(pid) for pid in pids if pid)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@linux_only
+def test_every_thread_of_a_worker_at_work_is_confined(spec: StoreSpec) -> None:
+    pool = WorkerPool(WorkerLimits(memory_mib=256, threads=4))
+    try:
+        worker = pool.session("threads", spec)
+        worker.fetch("SELECT count(*) FROM sessions", 20)
+        asking = threading.Thread(target=lambda: code_of(lambda: worker.fetch(ENDLESS, 30)))
+        asking.start()
+        wait_until_busy(worker)
+        threads = list(Path(f"/proc/{worker.pid}/task").iterdir())
+        wanted = {"NoNewPrivs": "1", "Seccomp": "2", "CapEff": "0" * 16, "CapPrm": "0" * 16}
+        for thread in threads:
+            lines = dict(line.split(":", 1) for line in (thread / "status").read_text().splitlines())
+            assert {name: lines[name].strip() for name in wanted} == wanted
+        assert len(threads) > 4
+        assert Path(f"/proc/{worker.pid}/oom_score_adj").read_text().strip() == "1000"
+        pool.cancel("threads")
+        asking.join()
+    finally:
+        pool.close_all()
+
+
+class Elsewhere(WorkerLimits):
+    """Limits of a worker that is to read a folder which is not there: Landlock can't be applied as it was promised."""
+
+    def confined_to(self, store: Path) -> Confinement:
+        made = super().confined_to(store)
+        return replace(made, read=(*made.read, "/nowhere/at/all"))
+
+
+@linux_only
+def test_a_worker_that_can_not_be_confined_as_promised_does_not_start(spec: StoreSpec) -> None:
+    pool = WorkerPool(Elsewhere(memory_mib=256, threads=1))
+    try:
+        assert code_of(lambda: pool.session("free", spec).fetch("SELECT 1", 20)) == "WORKER_START"
+    finally:
+        pool.close_all()
+
+
+def test_a_worker_that_tells_fewer_layers_than_it_was_given_answers_nothing(spec: StoreSpec) -> None:
+    confinement = WorkerLimits().confined_to(spec.path)
+    told = sorted(confinement.layers)
+    assert _holds(Frame(FrameKind.READY, json.dumps({"layers": told}).encode()), confinement)
+    for fewer in (told[1:], told[:-1], [], None, "limits"):
+        assert not _holds(Frame(FrameKind.READY, json.dumps({"layers": fewer}).encode()), confinement)
+
+
+@linux_only
+def test_on_a_machine_without_landlock_a_worker_has_its_limits_and_the_engines_lock(
+    spec: StoreSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The level that answers carry there is `guard rails only`: the same sentence decides on both."""
+    monkeypatch.setattr(confine, "missing", lambda: "There is no Landlock.")
+    pool = WorkerPool(WorkerLimits(memory_mib=256, threads=1))
+    try:
+        worker = pool.session("old", spec)
+        assert worker.fetch("SELECT count(*) FROM sessions", 20) == [(1000,)]
+        assert "Seccomp:\t0" in Path(f"/proc/{worker.pid}/status").read_text()
+        assert "Max address space         unlimited" not in Path(f"/proc/{worker.pid}/limits").read_text()
+    finally:
+        pool.close_all()
+
+
+def parent_of(pid: int | None) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
+@linux_only
+def test_the_warm_process_holds_no_store_no_capability_and_one_thread(shared: WorkerPool, spec: StoreSpec) -> None:
+    workers = [shared.session(f"born-{number}", spec) for number in range(3)]
+    for worker in workers:
+        worker.fetch("SELECT 1", 20)
+    [warm] = {parent_of(worker.pid) for worker in workers}
+    assert parent_of(warm) == os.getpid()
+    facts = Path(f"/proc/{warm}/status").read_text()
+    assert "Threads:\t1\n" in facts and "CapEff:\t0000000000000000\n" in facts
+    opened = {str(descriptor.readlink()).split(":")[0] for descriptor in Path(f"/proc/{warm}/fd").iterdir()}
+    assert opened == {"socket", "/dev/null", "pipe", "anon_inode"}  # of workers: their ends, and they themselves
+    for worker in workers:
+        assert os.getsid(worker.pid or 0) == worker.pid
+        shared.close(f"born-{workers.index(worker)}")
+
+
+@linux_only
+def test_without_the_warm_process_its_workers_end_and_the_next_query_starts_another(
+    shared: WorkerPool, spec: StoreSpec
+) -> None:
+    idle, busy = shared.session("orphan", spec), shared.session("busy-orphan", spec)
+    idle.fetch("SELECT 1", 20)
+    codes: list[str] = []
+    asking = threading.Thread(target=lambda: codes.append(code_of(lambda: busy.fetch(ENDLESS, 30))))
+    asking.start()
+    wait_until_busy(busy)
+    pids, warm = (idle.pid or 0, busy.pid or 0), parent_of(idle.pid)
+    os.kill(warm, signal.SIGKILL)
+    asking.join()
+    assert codes == ["WORKER_KILLED"]
+    assert wait_until(lambda: not any(is_running(pid) for pid in pids))
+    assert idle.fetch("SELECT 2", 20) == busy.fetch("SELECT 2", 20) == [(2,)]
+    assert parent_of(idle.pid) == parent_of(busy.pid) != warm
+    for session in ("orphan", "busy-orphan"):
+        shared.close(session)
+
+
+SECOND_THREAD = """
+import socket, threading, time
+from kaianalytics.gateway.workers import warm
+threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+warm.serve(socket.socket(fileno=0))
+"""
+
+
+@linux_only
+def test_with_a_second_thread_nothing_is_forked() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, subprocess.Popen([sys.executable, "-c", SECOND_THREAD], stdin=theirs) as warm:
+        theirs.close()
+        socket.send_fds(ours, [b"+"], [0, 1])
+        assert ours.recv(8) == b""
+        assert warm.wait() == 0
+
+
+@pytest.mark.parametrize("kind", [Cold, pytest.param(Warm, marks=linux_only)])
+def test_both_ways_to_start_a_worker_answer_alike_and_tell_its_end(
+    kind: type[Cold] | type[Warm], spec: StoreSpec
+) -> None:
+    starter, limits = kind(), WorkerLimits(memory_mib=256, threads=1)
+    try:
+        processes = [WorkerProcess(starter) for _ in range(3)]
+        for process in processes:
+            process.open(spec, limits)
+        assert processes[0].ask({"op": "stops", "units": []}, time.monotonic() + 20)["ok"] is True
+        left, killed, _ = (process._process for process in processes)
+        processes[0]._channel.close()
+        os.kill(killed.pid, signal.SIGKILL)
+        assert (left.wait(), killed.wait(), killed.wait()) == (0, KILLED, KILLED)
+        assert [process.is_alive for process in processes] == [False, False, True]
+        left.kill()  # of one that is gone, it is nobody's any more
+        left.close()
+        left.kill()
+        processes[2].kill()
+        assert not is_running(processes[2].pid)
+    finally:
+        starter.close()
+    processes[1].kill()
+
+
+@pytest.mark.parametrize("sql", LONG_CALLS[1:])
+def test_no_long_call_outlives_its_deadline_or_takes_more_than_its_memory(
+    shared: WorkerPool, spec: StoreSpec, sql: str
+) -> None:
+    hungry = shared.session("long-call", spec)
+    hungry.fetch("SELECT 1", 20)
+    highest, pid = 0, hungry.pid or 0
+    codes: list[str] = []
+    asking = threading.Thread(target=lambda: codes.append(code_of(lambda: hungry.fetch(sql, 1.5))))
+    asking.start()
+    while asking.is_alive():
+        with suppress(OSError):
+            facts = Path(f"/proc/{pid}/status").read_text()
+            highest = max([highest, *(int(line.split()[1]) for line in facts.splitlines() if line.startswith("VmHWM"))])
+        time.sleep(0.02)
+    assert codes[0] in {"DEADLINE", "OUT_OF_MEMORY", "WORKER_ENDED"}
+    assert highest * 1024 < 3 * shared.limits.memory_mib * MIB
+    assert hungry.fetch("SELECT 1", 20) == [(1,)]
+    shared.close("long-call")
+
+
+def test_one_sessions_runaway_queries_stop_no_other_session(shared: WorkerPool, spec: StoreSpec) -> None:
+    spec = replace(spec, purpose="side-by-side")  # one without the stops of other tests
+    calm, hungry = shared.session("calm", spec), [shared.session(f"hungry-{number}", spec) for number in range(2)]
+    assert calm.fetch("SELECT 1", 20) == [(1,)]
+    before, codes = calm.pid, list[str]()
+
+    def rage(worker: SessionWorker) -> None:
+        for sql in (*LONG_CALLS, "SELECT list(a.range) FROM range(30000) AS a, range(30000) AS b GROUP BY b.range"):
+            codes.append(code_of(lambda sql=sql: worker.fetch(sql, 0.7)))
+
+    raging = [threading.Thread(target=rage, args=(worker,)) for worker in hungry]
+    for each in raging:
+        each.start()
+    answered = 0
+    while any(each.is_alive() for each in raging):
+        assert calm.fetch("SELECT count(*), max(pages) FROM sessions", 20) == [(1000, 999)]
+        answered += 1
+    assert answered > 10 and calm.pid == before
+    assert len(codes) == 10 and set(codes) <= {"DEADLINE", "OUT_OF_MEMORY", "WORKER_ENDED"}
+    for session in ("calm", "hungry-0", "hungry-1"):
+        shared.close(session)
+
+
+@linux_only
+def test_a_worker_that_has_used_up_its_processor_time_ends(spec: StoreSpec) -> None:
+    pool = WorkerPool(WorkerLimits(memory_mib=256, threads=1, processor_seconds=1))
+    try:
+        worker = pool.session("tireless", spec)
+        assert code_of(lambda: worker.fetch(ENDLESS, 60)) == "WORKER_ENDED"
+        assert worker.fetch("SELECT 1", 20) == [(1,)]
+    finally:
+        pool.close_all()
+
+
+def test_two_hundred_sessions_leave_no_process_no_file_and_no_thread_behind(
+    shared: WorkerPool, spec: StoreSpec
+) -> None:
+    shared.session("first", spec).fetch("SELECT 1", 20)
+    shared.close("first")
+
+    def held() -> tuple[int, int, int]:
+        here = Path(f"/proc/{os.getpid()}")
+        children = [pid for pid in Path("/proc").glob("[0-9]*") if is_ours(int(pid.name))]
+        return len(list((here / "fd").iterdir())), len(list((here / "task").iterdir())), len(children)
+
+    before = held()
+    for number in range(200):
+        assert shared.session(f"short-{number}", spec).fetch("SELECT 1", 20) == [(1,)]
+        shared.close(f"short-{number}")
+    assert wait_until(lambda: held() <= before)
+    assert shared._workers.keys().isdisjoint({(f"short-{number}", "rows") for number in range(200)})
+
+
+def is_ours(pid: int) -> bool:
+    """Whether a process descends from this one."""
+    with suppress(OSError, ValueError):
+        while pid > 1:
+            pid = parent_of(pid)
+            if pid == os.getpid():
+                return True
+    return False
 
 
 GATEWAY = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -33,6 +34,15 @@ def test_limits_hold_in_the_process_that_applied_them(tmp_path: object) -> None:
     if sys.platform == "linux":
         assert told == "['address space', 'core', 'file size', 'open files']\n"
     assert "not held" not in told
+
+
+def test_who_has_computed_for_as_long_as_it_may_is_ended() -> None:
+    program = """if True:
+        from kaianalytics.sandbox import limits
+        assert "processor time" in limits.apply(limits.ResourceLimits(1 << 40, processor_seconds=1))
+        while True: pass
+    """
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -signal.SIGXCPU
 
 
 def test_a_process_whose_parent_is_another_ends_at_once() -> None:

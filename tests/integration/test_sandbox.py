@@ -14,9 +14,9 @@ import pytest
 
 import kaianalytics
 from kaianalytics.sandbox import cgroups, confine, libc, probe, seccomp
-from kaianalytics.sandbox.confinement import EVERY_LAYER, Confinement, KernelLimits, Layer, kernel
+from kaianalytics.sandbox.confinement import EVERY_LAYER, Confinement, KernelLimits, Layer, kernel, worker
 from kaianalytics.sandbox.limits import ResourceLimits
-from kaianalytics.sandbox.probe import TRIALS
+from kaianalytics.sandbox.probe import TRIALS, WORKER_TRIALS
 from kaianalytics.sandbox.seccomp import Filter
 from kaianalytics.sandbox.syscalls import LAST_KNOWN, NUMBERS
 
@@ -59,7 +59,7 @@ def test_nothing_secret_and_no_home_is_in_a_kernels_confinement(tmp_path: Path) 
 def test_what_a_kernel_must_not_do_is_stopped_on_this_machine() -> None:
     found = probe.try_out()
     assert (found.lacks, found.confined) == ("", True)
-    assert {trial.name for trial in found.trials} == {name for name, _ in TRIALS}
+    assert {trial.name for trial in found.trials} == {name for name, _ in (*TRIALS, *WORKER_TRIALS)}
 
 
 @linux_only
@@ -73,6 +73,10 @@ def test_what_a_kernel_must_not_do_is_stopped_on_this_machine() -> None:
         ({Layer.NAMESPACES, Layer.LANDLOCK}, "send a signal to another process"),
         ({Layer.NAMESPACES, Layer.SECCOMP}, "connect to a Unix socket by its path"),
         ({Layer.NAMESPACES, Layer.SECCOMP}, "change the mode of a file outside of the workspace"),
+        ({Layer.LANDLOCK}, "a SQL worker: read a file of this user"),
+        ({Layer.LANDLOCK}, "a SQL worker: send a signal to another process"),
+        ({Layer.SECCOMP}, "a SQL worker: start a process"),
+        ({Layer.SECCOMP}, "a SQL worker: change the mode of a file"),
     ],
 )
 def test_a_trial_goes_through_where_what_stops_it_is_taken_away(without: set[Layer], through: str) -> None:
@@ -111,14 +115,20 @@ def test_no_findings_are_no_confinement() -> None:
     assert not probe.Findings("it lacks", trials=(probe.Trial("x", True),)).confined
 
 
+def left_over() -> set[Path]:
+    """Control groups of kernels whose process is gone."""
+    groups = [group for group in cgroups.ROOT.rglob("kai-[0-9]*") if group.is_dir()]
+    return {group for group in groups if not Path("/proc", group.name.removeprefix("kai-")).exists()}
+
+
 @linux_only
 def test_trying_out_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
+    before = left_over()
     probe.try_out()
     assert list(tmp_path.iterdir()) == []
-    groups = [group for folder in cgroups.ROOT.rglob("kai-[0-9]*") for group in [folder] if group.is_dir()]
-    assert [group for group in groups if not Path("/proc", group.name.removeprefix("kai-")).exists()] == []
+    assert left_over() <= before
 
 
 @linux_only
@@ -210,6 +220,56 @@ def test_arguments_decide_where_a_call_is_needed(
     assert number is not None
     answer = decide(Filter.KERNEL, machine, number, (*arguments, 0, 0, 0, 0, 0, 0)[:6])
     assert (answer == seccomp._ALLOW) is allowed
+
+
+@pytest.mark.parametrize("machine", libc.MACHINES)
+@pytest.mark.parametrize(
+    ("call", "arguments", "allowed"),
+    [
+        ("openat", (0, 0, 0), True), ("openat", (0, 0, 0o2000000), True), ("openat", (0, 0, 1), False),
+        ("openat", (0, 0, 2), False), ("openat", (0, 0, 0o100), False), ("clone", (0x003D0F00,), True),
+        ("clone", (0x11,), False), ("ioctl", (0, 0x5421), True), ("ioctl", (0, 0x5401), True),
+        ("ioctl", (0, 0x40086602), False), ("ioctl", (0, 0x5412), False), ("prctl", (15,), True),
+        ("prctl", (1,), False), ("prlimit64", (0,), True), ("prlimit64", (77,), False),
+        ("setpriority", (0, 0), True), ("setpriority", (0, 77), False), ("setpriority", (1, 0), False),
+    ],
+)  # fmt: skip
+def test_arguments_decide_for_a_worker_too(machine: str, call: str, arguments: tuple[int, ...], allowed: bool) -> None:
+    number = NUMBERS[call][libc.MACHINES.index(machine)]
+    assert number is not None
+    answer = decide(Filter.WORKER, machine, number, (*arguments, 0, 0, 0, 0, 0, 0)[:6])
+    assert (answer == seccomp._ALLOW) is allowed
+
+
+def test_a_workers_confinement_names_its_one_store_and_nothing_to_write_or_run(tmp_path: Path) -> None:
+    (tmp_path / "store").touch()
+    (tmp_path / "other").touch()
+    made = worker(tmp_path / "store", PACKAGE, ResourceLimits(1))
+    assert not (made.run or made.write or made.sockets or made.devices)
+    assert [path for path in made.read if Path(path).is_relative_to(tmp_path)] == [str(tmp_path / "store")]
+    assert not [path for path in made.read if path in ("/", "/usr", "/etc", "/proc", "/dev", str(Path.home()))]
+    assert Confinement.from_json(made.to_json()) == made
+
+
+@linux_only
+def test_landlock_is_refused_where_a_thread_would_stay_free_of_it() -> None:
+    said = said_by(
+        """
+        import threading, time
+        from kaianalytics.errors import Fault
+        from kaianalytics.sandbox import confine
+        from kaianalytics.sandbox.confinement import Confinement, Layer
+        from kaianalytics.sandbox.limits import ResourceLimits
+        from kaianalytics.sandbox.seccomp import Filter
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+        made = Confinement(ResourceLimits(1 << 40), Filter.WORKER, layers=frozenset({Layer.LANDLOCK}))
+        try:
+            confine.enclose(made)
+        except Fault as fault:
+            print(fault.code, "landlock" in fault.message)
+        """
+    )
+    assert said == "NOT_CONFINED True\n"
 
 
 @linux_only

@@ -8,7 +8,8 @@
    `session`: whether its stops are those of the moment is looked at under the lock that telling takes. It is never
    taken back while the pool lives.
 5. A query whose asker is gone is ended: before its worker is asked, or with its worker; never another's query.
-6. No worker outlives the gateway: it ends when its channel closes, and the kernel kills it with the pool's own thread.
+6. No worker outlives the gateway: it ends when its channel closes, and the kernel kills it with the process that it
+   was forked from, and that with the pool's own thread.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +28,7 @@ from kaianalytics.errors import KaiError, WorkerFault
 from kaianalytics.gateway.workers.answer import Answer, Row, rows_of
 from kaianalytics.gateway.workers.channel import Frame
 from kaianalytics.gateway.workers.process import MIB, StoreSpec, WorkerLimits, WorkerProcess
+from kaianalytics.gateway.workers.starting import Starter, starter
 
 log = logging.getLogger(__name__)
 
@@ -162,6 +165,12 @@ class SessionWorker:
             process.kill()
 
 
+def _discard(started: Future[WorkerProcess]) -> None:
+    """Ends a process that came too late for whoever asked."""
+    if started.exception() is None:
+        started.result().kill()
+
+
 def _demand_asker(gone: threading.Event | None) -> None:
     if gone is not None and gone.is_set():
         raise WorkerFault("CANCELLED", "The query was cancelled.", hint="run the cell again")
@@ -185,8 +194,9 @@ class _Frames:
 class WorkerPool:
     """The workers of every session of one gateway. For every thread."""
 
-    def __init__(self, limits: WorkerLimits | None = None) -> None:
+    def __init__(self, limits: WorkerLimits | None = None, starting: Starter | None = None) -> None:
         self.limits = limits or WorkerLimits()
+        self._starter = starting or starter()
         self._workers: dict[tuple[str, str], SessionWorker] = {}
         self._stopped: dict[str, frozenset[str]] = {}  # by purpose, all that the pool was ever told
         self._lock = threading.Lock()
@@ -268,7 +278,8 @@ class WorkerPool:
         try:
             return started.result(timeout=self.limits.start_seconds)
         except (OSError, TimeoutError) as error:
-            started.cancel()
+            if not started.cancel():
+                started.add_done_callback(_discard)
             hint = "the machine may be out of processes or files: tell the custodian"
             raise WorkerFault("WORKER_START", "The session's worker could not be started.", hint=hint) from error
 
@@ -289,6 +300,15 @@ class WorkerPool:
         return sorted(up, key=lambda worker: worker.used)
 
     def _keep(self) -> None:
+        """Has processes started, on this thread alone, until the pool is closed."""
+        with suppress(OSError):  # if it fails again, whoever asks is told
+            self._starter.prepare()
+        try:
+            self._start_as_asked()
+        finally:
+            self._starter.close()
+
+    def _start_as_asked(self) -> None:
         """Starts processes as they are asked for, and ends idle ones meanwhile."""
         while True:
             try:
@@ -302,6 +322,6 @@ class WorkerPool:
             if not request.set_running_or_notify_cancel():
                 continue  # whoever asked has given up
             try:
-                request.set_result(WorkerProcess())
+                request.set_result(WorkerProcess(self._starter))
             except OSError as error:
                 request.set_exception(error)

@@ -1,15 +1,19 @@
 """The SQL worker: one process that holds one store, answers SELECTs on its views, and can reach nothing else.
 
-`python -I -m kaianalytics.gateway.workers.worker`, started by the pool with one end of a socket pair as its standard
-input.
+It has one end of a socket pair as its standard input, and is forked from the warm process (`warm`), or is
+`python -I -m kaianalytics.gateway.workers.worker <pid of the gateway>`.
 The order of its life, of which no step may move:
 
-1. Limits first: no core dump, no file writes, a cap on memory; it dies with the gateway.
-2. Open: an in-memory catalog with every extension, secret and Python replacement off; the store attached read-only.
-3. The stop table and the views, from the pool's texts, in both their shapes; then every view is read once.
-4. Lock: no external access, no local file system, no setting can be changed. A worker that still reads a file ends.
-5. Only then READY, and requests one at a time, until the other side is gone. New stops change the views they touch in
-   one transaction, before the next answer; a worker that can't make them hold ends.
+1. Limits first: no core dump, no file writes, a cap on memory and on processor time. It dies with its parent.
+2. Capabilities and Landlock, while there is one thread: the engine's threads inherit what binds the thread that starts
+   them, and one that was there before would stay free. Of all files it reads its store, libraries, and little else.
+3. Open: an in-memory catalog with every extension, secret and Python replacement off; the store attached read-only.
+4. The stop table and the views, from the pool's texts, in both their shapes; then every view is read once.
+5. Lock: no external access, no local file system, no setting can be changed. A worker that still reads a file ends.
+6. Seccomp on every thread: no process, program, socket or open for writing from here on.
+7. Only then READY, which tells the layers that hold, and requests one at a time, until the other side is gone. New
+   stops change the views they touch in one transaction, before the next answer; a worker that can't make them hold
+   ends.
 
 An answer is whole before its first byte leaves: an error or a result that is too large is told instead of it, never
 after it, and holds its values and nothing beside them (`leftovers`). Of an error, only a code, a sentence of ours and
@@ -18,10 +22,11 @@ the engine's *class* of error leave this process (law 5).
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -30,7 +35,9 @@ import pyarrow as pa
 from kaianalytics.gateway.workers.channel import Channel, FrameKind
 from kaianalytics.gateway.workers.failures import Failure, failure_of, result_too_large, unexpected_statement
 from kaianalytics.gateway.workers.leftovers import without_leftovers
-from kaianalytics.sandbox import limits
+from kaianalytics.sandbox import confine, limits
+from kaianalytics.sandbox.confine import Held
+from kaianalytics.sandbox.confinement import Confinement, Layer
 
 BATCH_ROWS = 64 * 1024
 CHUNK_BYTES = 1024 * 1024
@@ -65,21 +72,43 @@ class ResultTooLarge(Exception):
 
 
 def main() -> None:
-    """Serves the channel on standard input until the other side closes it."""
-    channel = Channel(socket.socket(fileno=os.dup(0)))
+    """A worker without a warm parent."""
+    limits.die_with_parent(int(sys.argv[1]))
+    work(Channel(socket.socket(fileno=0)))
+
+
+def work(channel: Channel) -> None:
+    """Opens what the first frame says, and serves the channel until the other side closes it."""
     opening = channel.receive()
     if opening is None or opening.kind is not FrameKind.OPEN:
         return
     start = opening.json()
-    limits.die_with_parent(start["parent"])
-    held = limits.apply(limits.ResourceLimits(address_space=start["address_space"]))
-    connection = open_store(start)
-    channel.send_json(FrameKind.READY, {"limits": sorted(held)})
+    connection, held = open_confined(start)
+    channel.send_json(FrameKind.READY, {"layers": sorted(held.layers), "bounds": sorted(held.bounds)})
     serve(channel, connection, start["views"])
 
 
+def open_confined(start: dict[str, Any]) -> tuple[duckdb.DuckDBPyConnection, Held]:
+    """A locked connection on the one store, in a process that is confined to it (steps 1 to 6)."""
+    confinement = Confinement.from_json(start["confinement"])
+    limits.die_first()
+    bounds = confine.enter_limits(confinement)
+    confine.enclose(confinement)
+    connection = open_store(start)
+    held = confine.seal(confinement, bounds)
+    _prove_confined(held)
+    return connection, held
+
+
 def open_store(start: dict[str, Any]) -> duckdb.DuckDBPyConnection:
-    """A locked connection on the one store (steps 2 to 4)."""
+    """A locked connection on the one store (steps 3 to 5)."""
+    connection = attach(start)
+    lock(connection, start["store"])
+    return connection
+
+
+def attach(start: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    """A connection on the one store, with its stop table and views, that is not locked yet (steps 3 and 4)."""
     settings = {"memory_limit": start["memory_limit"], "threads": start["threads"], **_SETTINGS_TO_OPEN}
     connection = duckdb.connect(":memory:", config=settings)
     connection.execute("SET TimeZone='UTC'")
@@ -90,10 +119,14 @@ def open_store(start: dict[str, Any]) -> duckdb.DuckDBPyConnection:
     _read_every_view(connection)
     set_stops(connection, start["views"], start["stops"])
     _read_every_view(connection)
+    return connection
+
+
+def lock(connection: duckdb.DuckDBPyConnection, store: str) -> None:
+    """Takes from the engine every file and every setting (step 5)."""
     for setting in _LOCK:
         connection.execute(setting)
-    _prove_locked(connection, start["store"])
-    return connection
+    _prove_locked(connection, store)
 
 
 def set_stops(connection: duckdb.DuckDBPyConnection, views: Sequence[View], units: Sequence[str]) -> None:
@@ -210,6 +243,18 @@ def _prove_locked(connection: duckdb.DuckDBPyConnection, store: str) -> None:
         except duckdb.Error:
             continue
         sys.exit(3)
+
+
+def _prove_confined(held: Held) -> None:
+    """Ends the process if it can still do what a layer that is said to hold would stop."""
+    attempts: Mapping[Layer, Callable[[], object]] = {
+        Layer.LANDLOCK: lambda: next(Path("/").iterdir()),
+        Layer.SECCOMP: socket.socketpair,
+    }
+    for layer in held.layers & attempts.keys():
+        with suppress(OSError):
+            attempts[layer]()
+            sys.exit(3)
 
 
 def _literal(text: str) -> str:
