@@ -280,6 +280,8 @@ SOURCES = [
     "events e LEFT JOIN shops s ON e.shop = s.shop AND s.region = 'north'",
     "events e JOIN visits v ON e.who = v.who",
     "visits v JOIN events e ON v.who = e.who",
+    "events e JOIN visits v ON e.who = v.who JOIN people p ON v.who = p.who",
+    "visits v LEFT JOIN events e ON v.who = e.who JOIN people p ON e.who = p.who",
     "events e SEMI JOIN visits v ON e.who = v.who AND v.minutes > 3",
     "events e ANTI JOIN visits v ON e.who = v.who",
     "people p JOIN events e ON e.who = p.who ANTI JOIN shops s ON e.shop = s.shop AND s.region = 'north'",

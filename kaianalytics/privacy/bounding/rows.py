@@ -198,10 +198,12 @@ def _same_unit(source: Source, place: int, join: Join) -> list[str]:
     own, earlier = source.relations[place].view.unit, _units_before(source, place)
     if own is None or not earlier:
         return []
-    first = source.relations[earlier[0]].view.unit
+    # Of those that are all of one unit, the one that the statement joins on: the engine may then begin with these two.
+    other = next((one.relation for one, two in join.on if _both_units(source, one, two)), earlier[0])
+    first = source.relations[other].view.unit
     assert first is not None  # chosen for having one
     one, two = (unit.key if own.stored and first.stored else unit.column for unit in (first, own))
-    same = f"{_column(earlier[0], one)} = {_column(place, two)}"
+    same = f"{_column(other, one)} = {_column(place, two)}"
     keyed = join.unique and any(not _both_units(source, *pair) for pair in join.on)
     # A row meets one other at most, found by its key: a test of the one is quicker than a join on two columns.
     return [f"CASE WHEN {same} THEN TRUE ELSE FALSE END"] if keyed and join.kind == "inner" else [same]
