@@ -118,7 +118,7 @@ def _kernel(folder: Path, layers: frozenset[Layer]) -> Confinement:
 
 
 def _worker(folder: Path, layers: frozenset[Layer]) -> Confinement:
-    made = worker(folder / "workspace" / "store", _PACKAGE, ResourceLimits(GIB))
+    made = worker(folder / "store", _PACKAGE, ResourceLimits(GIB))
     return replace(made, layers=made.layers & layers)
 
 
