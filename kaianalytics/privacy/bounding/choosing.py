@@ -18,7 +18,7 @@ from kaianalytics.errors import QueryUnsupported
 from kaianalytics.privacy.bounding.asked import BoundsAsked
 from kaianalytics.privacy.bounding.counting import name_of, parts_of
 from kaianalytics.privacy.bounding.expecting import Expectation
-from kaianalytics.privacy.bounding.forms import Bounding, norm_steps, touched
+from kaianalytics.privacy.bounding.forms import Bounding, Way, norm_steps, touched
 from kaianalytics.privacy.bounding.pre_aggregates import stored_for
 from kaianalytics.privacy.bounding.predicting import bounds_below
 from kaianalytics.privacy.loss import PrivacyLoss
@@ -63,6 +63,11 @@ class Facts:
     def stored_rows(self) -> int | None:
         """How many rows of a unit there can be at most, for the store holds no more."""
         return None if self.query.source.multiplies else self.contribution.rows
+
+    @property
+    def numbered(self) -> bool:
+        """Whether the store's ranks are those of the question's rows."""
+        return bool(self.view.rank) and not self.query.source.multiplies
 
     @cached_property
     def expected(self) -> Expectation:
@@ -136,8 +141,8 @@ def rows_form(facts: Facts, rows: int) -> Bounding:
     parts = parts_of(facts.query, facts.cells, _all(facts, rows), fine=_fine_roots(facts, rows))
     if facts.stored_rows is not None and rows >= facts.stored_rows:
         return Bounding(Form("whole", rows=facts.stored_rows), parts, facts.cells, "direct")
-    numbered = bool(facts.view.rank) and not facts.query.source.multiplies
-    return Bounding(Form("rows", rows=rows), parts, facts.cells, "direct" if numbered else "per unit", rank=numbered)
+    way: Way = "direct" if facts.numbered else "per unit"
+    return Bounding(Form("rows", rows=rows), parts, facts.cells, way, rank=facts.numbered)
 
 
 def groups_form(facts: Facts, groups: int, rows: int) -> Bounding:
@@ -235,7 +240,7 @@ def _row_bounds(facts: Facts, limit: int) -> list[int]:
     if facts.loss is None or facts.profile is None or not facts.profile.rows:
         return [limit]
     tried = sorted({math.ceil(bound) for bound in bounds_below(limit, 1)}, reverse=True)
-    scores = facts.expected.scores_of_rows(tried)
+    scores = facts.expected.scores_of_rows(tried, ranked=facts.numbered)
     good = scores <= scores.min() + _near(facts)
     return list(dict.fromkeys((limit, tried[int(good.argmax())])))  # the loosest of the good ones
 

@@ -37,13 +37,14 @@ class Tried:
     """Bounds of one form that are compared, as columns of numbers, one bound to a row.
 
     `moved` says how far a unit moves each measure; `rows` how many of its rows count, in each of `groups` cells if it
-    has these.
+    has these. By their stored rank they are chosen before the filter, which then leaves few of few.
     """
 
     moved: Sequence[Numbers]
     normed: bool = False
     rows: Numbers | None = None
     groups: int | None = None
+    ranked: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Expectation:
         form = bounding.form
         moved = [_column([self._moved(bounding, part)]) for part in bounding.parts]
         rows = None if form.rows is None else _column([form.rows])
-        (score,) = self._scores(self._places, Tried(moved, form.kind == "norm", rows, form.groups))
+        (score,) = self._scores(self._places, Tried(moved, form.kind == "norm", rows, form.groups, bounding.rank))
         return float(score)
 
     def scores_of_norms(self, places: Sequence[int], norms: Sequence[float]) -> Numbers:
@@ -69,12 +70,12 @@ class Expectation:
         reach = _column(norms)
         return self._scores(places, Tried([reach * size for size in self._largest], normed=True))
 
-    def scores_of_rows(self, bounds: Sequence[int]) -> Numbers:
-        """The same where so many rows of a unit count."""
+    def scores_of_rows(self, bounds: Sequence[int], *, ranked: bool) -> Numbers:
+        """The same where so many rows of a unit count, chosen by their stored rank or by one among those left."""
         rows = _column(bounds)
         cells = np.sqrt(rows if self.cells is None else np.minimum(rows, self.cells))
         moved = (cells if m.kind == "units" else rows * self._largest[i] for i, m in enumerate(self.query.measures))
-        return self._scores(self._places, Tried(list(moved), rows=rows))
+        return self._scores(self._places, Tried(list(moved), rows=rows, ranked=ranked))
 
     def knows(self, place: int) -> bool:
         """Whether the profile tells something of the measure."""
@@ -110,7 +111,7 @@ class Expectation:
         if spread is None:
             return 0.0
         if self.query.measures[place].kind == "units":
-            cut = spread.average(self._unseen(tried, spread.totals))
+            cut = spread.average(self._unseen(place, tried, spread.totals))
         else:
             cut = spread.average(self._lost(place, tried, spread.totals))
         return spread.units * np.maximum(cut, 0.0) / self._cells
@@ -127,23 +128,30 @@ class Expectation:
             moved = tried.moved[place]
             return np.minimum(totals, moved) if self._has_norms(place) else shortened(totals, moved, self._cells)
         per_row = self._per_row(place)
-        return self._rows_left(tried, totals / per_row) * per_row
+        return self._rows_left(place, tried, totals / per_row) * per_row
 
     def _has_norms(self, place: int) -> bool:
         return self.profile is not None and place in self.profile.norms
 
-    def _rows_left(self, tried: Tried, rows: Numbers) -> Numbers:
+    def _rows_left(self, place: int, tried: Tried, rows: Numbers) -> Numbers:
         if tried.rows is None:
             return rows
         if tried.groups is not None:
             return capped(rows, tried.groups, tried.rows, self._cells)
-        return np.minimum(rows, tried.rows)
+        return np.minimum(rows, self._counting(place, tried))
 
-    def _unseen(self, tried: Tried, rows: Numbers) -> Numbers:
+    def _counting(self, place: int, tried: Tried) -> Numbers:
+        """How many rows of a unit count of those that the filter leaves, where there are enough."""
+        assert tried.rows is not None  # the caller has looked
+        return tried.rows * (self._kept(self.query.measures[place].where) if tried.ranked else 1.0)
+
+    def _unseen(self, place: int, tried: Tried, rows: Numbers) -> Numbers:
         cells = np.clip(rows, 1.0, max(self._cells, 1))
         if tried.groups is not None:
             return cells - np.minimum(cells, tried.groups)
-        return np.zeros(1) if tried.rows is None or tried.normed else cells - seen(rows, tried.rows, self._cells)
+        if tried.rows is None or tried.normed:
+            return np.zeros(1)
+        return cells - seen(rows, self._counting(place, tried), self._cells)
 
     def _mean(self, place: int, weigher: int, tried: Tried) -> Numbers:
         spread, half = self._spread(weigher), self._largest[place]
