@@ -30,7 +30,11 @@ from dataclasses import dataclass
 
 
 class KaiError(Exception):
-    """A refusal or a fault with a stable `code`, the `rule` it rests on and a `hint` of what to do next."""
+    """A refusal or a fault with a stable `code`, the `rule` it rests on and a `hint` of what to do next.
+
+    `place` is the line and the column of what it is about in the asker's own text, where it is about a part of that.
+    `reference` is a word by which the custodian finds it in the records and in the log, where those may say more.
+    """
 
     def __init__(self, code: str, message: str, *, rule: str = "", hint: str = "") -> None:
         super().__init__(message)
@@ -38,15 +42,30 @@ class KaiError(Exception):
         self.message = message
         self.rule = rule
         self.hint = hint
+        self.byte: int | None = None  # where in the text, before the text is known: see `locate`
+        self.place: tuple[int, int] | None = None
+        self.pointed = ""  # the line itself with a mark below: on the asker's side alone, who has the text
+        self.reference = ""
         self.recorded = False  # whether the audit chain has it: set by the room that wrote it there, with its grounds
 
     def __str__(self) -> str:
-        parts = [f"{self.message} [{self.code}]"]
+        where = "line {}, column {}: ".format(*self.place) if self.place else ""
+        parts = [f"{where}{self.message} [{self.code}]"]
+        if self.pointed:
+            parts.append(self.pointed)
         if self.rule:
             parts.append(f"Rule: {self.rule}")
         if self.hint:
             parts.append(f"What to do: {self.hint}")
+        if self.reference:
+            parts.append(f"Reference: {self.reference}")
         return "\n".join(parts)
+
+    def locate(self, text: str) -> None:
+        """Find the place of `byte` in the text that was asked; a full-width space before it counts as more."""
+        if self.byte is not None and self.place is None:
+            before = text.encode(errors="replace")[: self.byte].decode(errors="ignore")
+            self.place = before.count("\n") + 1, len(before) - before.rfind("\n")
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows instead of a traceback: the stack says nothing of why something was refused."""

@@ -336,22 +336,36 @@ def binding(token: str, kernel: str) -> bytes:
 def refusal_to_json(error: KaiError) -> dict[str, Any]:
     """A refusal or fault as the one shape every door answers with."""
     kind = "refused" if isinstance(error, Refused) else "fault"
-    return {kind: {"code": error.code, "message": error.message, "rule": error.rule, "hint": error.hint}}
+    told: dict[str, Any] = {"code": error.code, "message": error.message, "rule": error.rule, "hint": error.hint}
+    if error.place is not None:
+        told["place"] = list(error.place)
+    if error.reference:
+        told["reference"] = error.reference
+    return {kind: told}
 
 
 def refusal_from_json(data: Mapping[str, Any], status: int) -> KaiError:
     """The exception on the analyst's side for an answer that `refusal_to_json` wrote; a fault for anything else."""
     for kind, error_class in (("refused", _refused_class(status)), ("fault", Fault)):
         if isinstance(body := data.get(kind), Mapping):
-            return error_class(
+            error = error_class(
                 str(body.get("code", "UNKNOWN")),
                 str(body.get("message", "")),
                 rule=str(body.get("rule", "")),
                 hint=str(body.get("hint", "")),
             )
+            error.place = _place(body.get("place"))
+            error.reference = str(body.get("reference", ""))
+            return error
     return Fault(
         "BAD_ANSWER", f"The gateway answered with status {status} and no reason.", hint="see the gateway's log"
     )
+
+
+def _place(told: Any) -> tuple[int, int] | None:
+    if isinstance(told, list) and len(told) == 2 and all(type(number) is int and number > 0 for number in told):
+        return told[0], told[1]
+    return None
 
 
 def _refused_class(status: int) -> type[KaiError]:

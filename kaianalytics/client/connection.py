@@ -26,6 +26,7 @@ from kaianalytics.client.budget import BudgetTable
 from kaianalytics.client.datasets import DatasetList
 from kaianalytics.client.lookups import Lookup
 from kaianalytics.client.planned import PlanTable
+from kaianalytics.client.pointing import pointing_into
 from kaianalytics.client.release import ReleaseTable
 from kaianalytics.client.releases import ReleaseList
 from kaianalytics.client.shown import isolation_sentence
@@ -92,7 +93,8 @@ class Connection:
 
     def sql(self, query: str) -> pl.DataFrame:
         """The rows that one SELECT over the purpose's row-level views gives."""
-        answer = self._door.request_rows(f"{API}/sql", {"sql": query})
+        with pointing_into(query):
+            answer = self._door.request_rows(f"{API}/sql", {"sql": query})
         try:
             frame = pl.read_ipc_stream(BytesIO(answer.arrow))
         except (pl.exceptions.PolarsError, OSError, ValueError):
@@ -121,7 +123,8 @@ class Connection:
         The same question on the same snapshot is answered from the record, free of charge.
         """
         asking = Asking(rho, epsilon, accuracy, size, bounds, tables)
-        data = self._door.request_json("POST", f"{API}/statistics", asking.request(query))
+        with pointing_into(query):
+            data = self._door.request_json("POST", f"{API}/statistics", asking.request(query))
         answer = _read(StatisticsAnswer.from_json, data)
         release = answer.release
         self._last = Answer(query, release.snapshot, release.isolation, len(release.rows))
@@ -181,7 +184,8 @@ class Connection:
         return BudgetTable(_read(Budget.from_json, self._door.request_json("GET", path)))
 
     def _plan(self, query: str, asking: Asking) -> PlanTable:
-        data = self._door.request_json("POST", f"{API}/statistics/plan", asking.request(query))
+        with pointing_into(query):
+            data = self._door.request_json("POST", f"{API}/statistics/plan", asking.request(query))
         return PlanTable(_read(StatisticsPlan.from_json, data))
 
     def __repr__(self) -> str:

@@ -45,6 +45,7 @@ from kaianalytics.gateway.guard.admission import Admitted, Guard
 from kaianalytics.gateway.guard.allowed import STATISTICS_FUNCTIONS
 from kaianalytics.gateway.guard.spelling import naming_unknown_columns
 from kaianalytics.gateway.locks import KeyedLocks
+from kaianalytics.gateway.logbook import reference
 from kaianalytics.gateway.serving import Serving
 from kaianalytics.gateway.statistics import budgeting
 from kaianalytics.gateway.statistics.answering import release_payload, statistics_plan
@@ -297,8 +298,9 @@ class Enforcement:
         try:
             yield
         except KaiError as error:
+            error.locate(sql)
             word = "refused" if isinstance(error, Refused) else "failed"
-            self._record(session, f"{door}.{word}", code=error.code, sql=sql[:2000])
+            self._record(session, f"{door}.{word}", code=error.code, reference=reference(), sql=sql[:2000])
             error.recorded = True
             raise
 

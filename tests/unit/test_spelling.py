@@ -31,7 +31,7 @@ def tree(sql: str) -> object:
     ],
 )
 def test_only_names_that_nothing_gives_are_unknown(sql: str, unknown: tuple[str, ...]) -> None:
-    assert unknown_columns(tree(sql), COLUMNS) == unknown  # type: ignore[arg-type]
+    assert tuple(unknown_columns(tree(sql), COLUMNS)) == unknown  # type: ignore[arg-type]
 
 
 def failure(code: str) -> QueryFailed:
@@ -44,6 +44,7 @@ def test_a_failure_to_bind_names_the_column_and_what_is_near_it() -> None:
     assert (told.value.code, told.value.rule) == ("BIND_ERROR", "a rule")
     assert told.value.message == "No view of the statement has a column `devise`."
     assert told.value.hint.startswith("perhaps `device`; ")
+    assert told.value.byte == len("SELECT ")
 
 
 @pytest.mark.parametrize(

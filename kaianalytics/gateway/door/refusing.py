@@ -6,9 +6,7 @@ What no room recorded is recorded here. Anything unexpected becomes the code INT
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Awaitable, Callable
-from pathlib import PurePath
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -21,12 +19,14 @@ from kaianalytics.errors import (
     IdentityRefused,
     KaiError,
     PolicyRefused,
+    QueryFailed,
     Refused,
     ReviewRefused,
     WorkerFault,
 )
 from kaianalytics.gateway.door.identity import Doorkeeper
 from kaianalytics.gateway.door.reading import peer
+from kaianalytics.gateway.logbook import begin_request, came_through, reference
 from kaianalytics.protocol import refusal_to_json
 
 log = logging.getLogger("kaianalytics.gateway")
@@ -36,17 +36,21 @@ def guarded(
     keeper: Doorkeeper, door: Callable[[Request], Awaitable[Response]]
 ) -> Callable[[Request], Awaitable[Response]]:
     async def answered(request: Request) -> Response:
+        begin_request()
         try:
             return await door(request)
         except KaiError as error:
+            _refer(error)
             await _recorded(keeper, request, error)
             return JSONResponse(refusal_to_json(error), status_code=_status(error))
         except ClientDisconnect:
             return Response(status_code=499)
         except Exception as error:
             # the kind and the place alone: an exception's text may hold data (law 5)
-            log.error("unexpected %s in %s, at %s", type(error).__name__, request.url.path, _place(error))
+            kind, way = type(error).__name__, came_through(error.__traceback__)
+            log.error("unexpected %s in %s, at %s", kind, request.url.path, way)
             fault = Fault("INTERNAL", "The gateway failed at this request.", hint="the custodian's log names the place")
+            _refer(fault)
             await _recorded(keeper, request, fault)
             return JSONResponse(refusal_to_json(fault), status_code=500)
 
@@ -60,6 +64,12 @@ async def no_such_door(keeper: Doorkeeper, request: Request, said: Any) -> Respo
     return JSONResponse(refusal_to_json(error), status_code=said.status_code)
 
 
+def _refer(error: KaiError) -> None:
+    """Tell the reference with what the records and the log may say more of; of any other refusal all is told."""
+    if isinstance(error, Fault | QueryFailed):
+        error.reference = reference()
+
+
 async def _recorded(keeper: Doorkeeper, request: Request, error: KaiError) -> None:
     """See that the chain has the refusal or fault; where the records themselves fail, the log has its code."""
     if error.recorded:
@@ -69,12 +79,6 @@ async def _recorded(keeper: Doorkeeper, request: Request, error: KaiError) -> No
         await run_in_threadpool(keeper.record_refusal, user, peer(request), request.url.path, error)
     except Exception as fault:  # whatever it was, the refusal is still told, and no traceback is logged (law 5)
         log.error("%s could not be recorded: %s", error.code, type(fault).__name__)
-
-
-def _place(error: Exception) -> str:
-    """Where it came from, as module and line, innermost first."""
-    frames = reversed(traceback.extract_tb(error.__traceback__))
-    return " < ".join(f"{PurePath(frame.filename).stem}:{frame.lineno}" for frame in frames)
 
 
 def _status(error: KaiError) -> int:

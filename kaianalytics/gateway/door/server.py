@@ -11,12 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -27,6 +25,7 @@ from kaianalytics.custody.home import Home
 from kaianalytics.gateway.custodian import open_custodian
 from kaianalytics.gateway.door.app import build_app
 from kaianalytics.gateway.door.peer import PeerProtocol
+from kaianalytics.gateway.logbook import logging_to
 from kaianalytics.gateway.tokens import utc_now
 
 SOCKET_MODE, SOCKET_MODE_OF_GROUP = 0o600, 0o660
@@ -42,7 +41,7 @@ def serve(home: Home, where: Path, mode: int = SOCKET_MODE) -> None:
     with (
         _ending_in_order(),
         home.hold(),
-        _logging_to(home.log),
+        logging_to(home.log),
         open_custodian(home) as custodian,
         _listening(where, mode) as listener,
     ):
@@ -125,22 +124,3 @@ def _announced(home: Home, where: Path) -> Iterator[None]:
         yield
     finally:
         home.gateway_info.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _logging_to(file: Path) -> Iterator[None]:
-    """The custodian's log: codes, kinds and places; never a token, a query's result or an engine's message."""
-    handler = RotatingFileHandler(file, maxBytes=5_000_000, backupCount=3, encoding="utf-8")
-    file.chmod(0o600)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    loggers = [logging.getLogger("kaianalytics"), logging.getLogger("uvicorn.error")]
-    for logger in loggers:
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
-    try:
-        yield
-    finally:
-        for logger in loggers:
-            logger.removeHandler(handler)
-        handler.close()

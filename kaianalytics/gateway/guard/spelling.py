@@ -22,20 +22,22 @@ def naming_unknown_columns(tree: Mapping[str, Any], columns: Collection[str]) ->
     try:
         yield
     except QueryFailed as failure:
-        unknown = unknown_columns(tree, columns) if failure.code == "BIND_ERROR" else ()
+        unknown = unknown_columns(tree, columns) if failure.code == "BIND_ERROR" else {}
         if not unknown:
             raise
-        raise QueryFailed(
-            failure.code,
-            f"No view of the statement has a column {', '.join(f'`{name}`' for name in unknown)}.",
-            rule=failure.rule,
-            hint=_hint(unknown, columns),
-        ) from None
+        named = ", ".join(f"`{name}`" for name in unknown)
+        message, hint = f"No view of the statement has a column {named}.", _hint(unknown, columns)
+        told = QueryFailed(failure.code, message, rule=failure.rule, hint=hint)
+        told.byte = next(iter(unknown.values()))
+        raise told from None
 
 
-def unknown_columns(tree: Mapping[str, Any], columns: Collection[str]) -> tuple[str, ...]:
-    """The names used as columns that are no view's column, and that the statement itself gives to nothing."""
-    asked: dict[str, str] = {}
+def unknown_columns(tree: Mapping[str, Any], columns: Collection[str]) -> dict[str, int | None]:
+    """The names used as columns that are no view's column, and that the statement itself gives to nothing.
+
+    Each with the byte of the text at which it stands, where the tree says so.
+    """
+    asked: dict[str, tuple[str, int | None]] = {}
     given = {fold(name) for name in columns}
     for node in _nodes(tree):
         for field in _GIVES_A_NAME & node.keys():
@@ -43,11 +45,11 @@ def unknown_columns(tree: Mapping[str, Any], columns: Collection[str]) -> tuple[
         if node.get("class") == "LAMBDA":
             given |= {fold(name) for each in _nodes(node.get("lhs")) for name in _texts(each.get("column_names"))}
         if node.get("class") == "COLUMN_REF" and (names := list(_texts(node.get("column_names")))):
-            asked[fold(names[-1])] = names[-1]
-    return tuple(name for folded, name in asked.items() if folded not in given)
+            asked.setdefault(fold(names[-1]), (names[-1], node.get("query_location")))
+    return dict(named for folded, named in asked.items() if folded not in given)
 
 
-def _hint(unknown: tuple[str, ...], columns: Collection[str]) -> str:
+def _hint(unknown: Collection[str], columns: Collection[str]) -> str:
     near = dict.fromkeys(match for name in unknown for match in get_close_matches(fold(name), sorted(columns), n=2))
     perhaps = f"perhaps {' or '.join(f'`{name}`' for name in near)}; " if near else ""
     return f"{perhaps}kai.datasets() lists the columns with their types"

@@ -6,6 +6,7 @@ What a node means is judged by the `judge_…` method that the table at the end 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -30,21 +31,20 @@ MAX_DEPTH = 250
 MAX_NODES = 40_000
 RULE = "the guard admits one SELECT over the views of the purpose (docs/reference/guard.md)"
 
+_NAMES = re.compile(
+    r"""'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/|"(?P<quoted>(?:[^"]|"")*)"|(?P<plain>[^\W\d]\w*)""", re.DOTALL
+)
 _NO_PLACE = 2**64 - 1  # DuckDB's mark for a node that stands nowhere in the text
 
 Node = Mapping[str, Any]
 
 
-def line_and_column(sql: str, byte: int) -> str:
-    """Where a byte of the text stands, for people; a full-width space before it moves the column by two."""
-    before = sql.encode()[:byte].decode(errors="ignore")
-    line = before.count("\n") + 1
-    return f"line {line}, column {len(before) - (before.rfind(chr(10)) + 1) + 1}"
-
-
-def refused(code: str, message: str, hint: str = "") -> GuardRefused:
-    """The guard's refusal, with its rule."""
-    return GuardRefused(code, message, rule=RULE, hint=hint)
+def refused(code: str, message: str, hint: str = "", *, sql: str = "", byte: int | None = None) -> GuardRefused:
+    """The guard's refusal, with its rule and, where it is about a byte of the text, its place."""
+    refusal = GuardRefused(code, message, rule=RULE, hint=hint)
+    refusal.byte = byte
+    refusal.locate(sql)
+    return refusal
 
 
 def too_deep() -> GuardRefused:
@@ -65,6 +65,7 @@ class _Visit:
     group: str
     scope: frozenset[str]  # common tables that may be named here, folded
     depth: int
+    place: int = _NO_PLACE  # of the nearest node around it that has one
 
 
 class Walk:
@@ -95,9 +96,9 @@ class Walk:
             self._visit(visit)
 
     def _visit(self, visit: _Visit) -> None:
+        self._place = _place_of(visit)
         kind, fields = self._fields_of(visit.node, visit.group)
         node: Node = visit.node
-        self._place = node.get("query_location", self._place)
         if node.keys() != fields.keys():
             self.refuse("NOT_ADMITTED", f"{_said(kind)} has a part that the guard does not know")
         if judge := _JUDGES.get((visit.group, kind)):
@@ -105,7 +106,7 @@ class Walk:
         for name, field in fields.items():
             for index, child in enumerate(self._children(kind, name, field, node[name])):
                 scope = _scope_under(visit, kind, name, index)
-                self._stack.append(_Visit(child, field.group, scope, visit.depth + 1))
+                self._stack.append(_Visit(child, field.group, scope, visit.depth + 1, self._place))
 
     def _fields_of(self, node: Any, group: str) -> tuple[str, Fields]:
         if not isinstance(node, dict):
@@ -115,7 +116,6 @@ class Walk:
         if not isinstance(kind, str):
             raise unreadable()
         if kind not in admitted.kinds:
-            self._place = node.get("query_location", self._place)
             self.refuse("NOT_ADMITTED", f"{_said(kind)} is not admitted here", _HINTS.get(kind, ""))
         return kind, admitted.kinds[kind]
 
@@ -136,10 +136,9 @@ class Walk:
         return [item for row in value for item in row] if field.kind is Kind.ROWS else []
 
     def refuse(self, code: str, what: str, hint: str = "") -> NoReturn:
-        """Refuses the statement, with the place of the last node that has one."""
-        known = isinstance(self._place, int) and self._place != _NO_PLACE
-        where = f" ({line_and_column(self._sql, self._place)})" if known else ""
-        raise refused(code, f"{what}{where}.", hint)
+        """Refuses the statement, with the place of the node, or of the nearest around it that has one."""
+        byte = None if self._place == _NO_PLACE else self._place
+        raise refused(code, f"{what}.", hint, sql=self._sql, byte=byte)
 
     def judge_function(self, node: Node, scope: frozenset[str]) -> None:
         """Law 5 for a scalar or aggregate call, or an operator."""
@@ -212,6 +211,7 @@ class Walk:
     def _judge_common_name(self, name: str) -> None:
         folded = fold(name)
         if folded in self._known or folded in self._catalog or folded.startswith("kai_"):
+            self._place = _place_of_name(self._sql, folded)
             self.refuse("NAME_TAKEN", f"The name {_said(name)} is a view's", "give the common table another name")
 
     def _plain_name(self, node: Node, field: str, what: str) -> str:
@@ -224,6 +224,21 @@ class Walk:
 
     def _refuse_function(self, name: str) -> NoReturn:
         self.refuse("FUNCTION_NOT_ADMITTED", f"The function {_said(name)} is not admitted here", why_refused(name))
+
+
+def _place_of(visit: _Visit) -> int:
+    """Where a node stands in the text, or the nearest around it that stands somewhere."""
+    own = visit.node.get("query_location") if isinstance(visit.node, dict) else None
+    return own if isinstance(own, int) and own != _NO_PLACE else visit.place
+
+
+def _place_of_name(sql: str, folded: str) -> int:
+    """Where a name is written first, for the tree does not say where a common table gets its own."""
+    for found in _NAMES.finditer(sql):
+        written = found["quoted"].replace('""', '"') if found["quoted"] is not None else found["plain"]
+        if written is not None and fold(written) == folded:
+            return len(sql[: found.start()].encode())
+    return _NO_PLACE
 
 
 def _scope_under(visit: _Visit, kind: str, field: str, index: int) -> frozenset[str]:

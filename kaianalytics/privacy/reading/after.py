@@ -28,6 +28,7 @@ from kaianalytics.privacy.reading.syntax import (
     function_call,
     kind,
     read,
+    standing,
     walk_nodes,
 )
 from kaianalytics.privacy.refusals import quoted, unsupported
@@ -60,18 +61,19 @@ class Afterwards:
 
     def worth(self, node: Node, depth: int = 0) -> Worth:
         """What an expression is worth in a cell, or the refusal that names what isn't understood."""
-        if depth > MAX_DEPTH:
-            raise unsupported("EXPRESSION_TOO_DEEP", limit=str(MAX_DEPTH))
-        if kind(node) and alias_of(node):
-            raise unsupported("SYNTAX_UNSUPPORTED", part="An alias within an expression")
-        if is_aggregate(node):
-            return self._aggregate(node)
-        if (key := self._key(node)) is not None:
-            return key
-        reader = _READERS.get(kind(node))
-        if reader is None:
-            raise not_a_value(node)
-        return reader(self, node, depth + 1)
+        with standing(node):
+            if depth > MAX_DEPTH:
+                raise unsupported("EXPRESSION_TOO_DEEP", limit=str(MAX_DEPTH))
+            if kind(node) and alias_of(node):
+                raise unsupported("SYNTAX_UNSUPPORTED", part="An alias within an expression")
+            if is_aggregate(node):
+                return self._aggregate(node)
+            if (key := self._key(node)) is not None:
+                return key
+            reader = _READERS.get(kind(node))
+            if reader is None:
+                raise not_a_value(node)
+            return reader(self, node, depth + 1)
 
     def _aggregate(self, node: Node) -> Worth:
         worths = self.aggregates.of(node)

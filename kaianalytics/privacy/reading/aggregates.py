@@ -41,6 +41,7 @@ from kaianalytics.privacy.reading.syntax import (
     function_call,
     kind,
     read,
+    standing,
 )
 from kaianalytics.privacy.refusals import quoted, unsupported
 from kaianalytics.privacy.unit import ColumnType
@@ -84,15 +85,16 @@ class Aggregates:
 
     def of(self, node: Node) -> tuple[Worth, ...]:
         """What one call is worth: one value, or several for a histogram, a top list or a list of quantiles."""
-        asked = aggregate_call(node)
-        if asked.name in UNANSWERED:
-            raise unsupported("AGGREGATE_UNSUPPORTED", function=quoted(asked.name), way=UNANSWERED[asked.name])
-        if asked.within and asked.name not in _QUANTILES:
-            raise unsupported("ORDER_IN_AGGREGATE")
-        where = None if asked.condition is None else condition_of(asked.condition, self._scope)
-        if asked.distinct:
-            return (self._distinct(asked, where),)
-        return _READERS[asked.name](self, asked, where)
+        with standing(node):
+            asked = aggregate_call(node)
+            if asked.name in UNANSWERED:
+                raise unsupported("AGGREGATE_UNSUPPORTED", function=quoted(asked.name), way=UNANSWERED[asked.name])
+            if asked.within and asked.name not in _QUANTILES:
+                raise unsupported("ORDER_IN_AGGREGATE")
+            where = None if asked.condition is None else condition_of(asked.condition, self._scope)
+            if asked.distinct:
+                return (self._distinct(asked, where),)
+            return _READERS[asked.name](self, asked, where)
 
     def measure(self, measure: Measure) -> int:
         """The place of a measure, which is new or the same as one before."""

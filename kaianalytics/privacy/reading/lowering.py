@@ -43,6 +43,7 @@ from kaianalytics.privacy.reading.syntax import (
     read,
     same_name,
     sequence,
+    standing,
     the_select,
     walk_nodes,
     without_alias,
@@ -85,13 +86,15 @@ def lower(tree: Mapping[str, Any], views: Views, lookups: Mapping[str, Relation]
 
 def _item(node: Any, written: Any) -> _Item:
     """One item of the SELECT, once it is sure that it is an expression; it is named as it is `written`."""
-    if kind(node) in ("STAR", "SUBQUERY", "VALUE_PARAMETER") or is_window(node) or not kind(node):
-        raise not_a_value(node)
-    if any(is_window(inner) for inner in walk_nodes(node)):
-        raise unsupported("WINDOW_UNSUPPORTED")
-    alias = alias_of(node)
-    noisy = any(map(is_aggregate, walk_nodes(node)))
-    return _Item(without_alias(node), alias or name_of(written), alias, noisy)
+    with standing(node):
+        if kind(node) in ("STAR", "SUBQUERY", "VALUE_PARAMETER") or is_window(node) or not kind(node):
+            raise not_a_value(node)
+        for inner in filter(is_window, walk_nodes(node)):
+            with standing(inner):
+                raise unsupported("WINDOW_UNSUPPORTED")
+        alias = alias_of(node)
+        noisy = any(map(is_aggregate, walk_nodes(node)))
+        return _Item(without_alias(node), alias or name_of(written), alias, noisy)
 
 
 @dataclass(frozen=True)
@@ -134,30 +137,33 @@ def _keys(items: Sequence[_Item], groups: Any, sets: Any, handling: Any, scope: 
 
 def _selected(plain: Sequence[_Item], grouped: Sequence[Expression], scope: Scope) -> Iterator[Expression]:
     for item in plain:
-        key = expression_of(item.node, scope)
-        if key not in grouped:
-            code = "COLUMN_UNGROUPED" if kind(item.node) == "COLUMN_REF" or not grouped else "KEY_EXPRESSION"
-            raise unsupported(code, column=quoted(item.name))
-        yield key
+        with standing(item.node):
+            key = expression_of(item.node, scope)
+            if key not in grouped:
+                code = "COLUMN_UNGROUPED" if kind(item.node) == "COLUMN_REF" or not grouped else "KEY_EXPRESSION"
+                raise unsupported(code, column=quoted(item.name))
+            yield key
 
 
 def _group(node: Any, items: Sequence[_Item], row: _Row) -> Expression:
     """A term of GROUP BY: a position, or an expression of columns and aliases."""
-    if kind(node) != "VALUE_CONSTANT":
-        return _key(node, row)
-    position = literal_of_text(*constant(node)).value
-    if not isinstance(position, int) or not 1 <= position <= len(items) or items[position - 1].noisy:
-        raise unsupported("GROUP_EXPRESSION")
-    return _key(items[position - 1].node, row.scope)
+    with standing(node):
+        if kind(node) != "VALUE_CONSTANT":
+            return _key(node, row)
+        position = literal_of_text(*constant(node)).value
+        if not isinstance(position, int) or not 1 <= position <= len(items) or items[position - 1].noisy:
+            raise unsupported("GROUP_EXPRESSION")
+        return _key(items[position - 1].node, row.scope)
 
 
 def _key(node: Node, columns: Columns) -> Expression:
-    expression = expression_of(node, columns)
-    if not columns_of(expression):
-        raise unsupported("GROUP_CONSTANT")
-    if expression.type not in KEYED:
-        raise unsupported("GROUP_NUMBER", column=_said(expression))
-    return expression
+    with standing(node):
+        expression = expression_of(node, columns)
+        if not columns_of(expression):
+            raise unsupported("GROUP_CONSTANT")
+        if expression.type not in KEYED:
+            raise unsupported("GROUP_NUMBER", column=_said(expression))
+        return expression
 
 
 def _said(expression: Expression) -> str:
@@ -210,19 +216,20 @@ class _Answer:
 
     def _columns(self, item: _Item) -> Iterator[_Column]:
         """The columns that one item of the SELECT gives: several for a histogram, a top list, a list of quantiles."""
-        if not item.noisy:
-            place = self._keys.index(expression_of(item.node, self._source.scope))
-            yield _Column(item.name, of_key(place, self._keys[place]), place)
-        elif is_aggregate(item.node):
-            worths = self._aggregates.of(item.node)
-            for number, worth in enumerate(worths, start=1):
-                yield _Column(item.name if len(worths) == 1 else f"{item.name}_{number}", worth)
-        else:
-            after = Afterwards(self._source.scope, self._keys, self._aggregates, {})
-            worth = after.worth(item.node)
-            if worth.kind != "number" or worth.role is None:
-                raise unsupported("FIGURE_TYPE", figure=quoted(item.name))
-            yield _Column(item.name, worth)
+        with standing(item.node):
+            if not item.noisy:
+                place = self._keys.index(expression_of(item.node, self._source.scope))
+                yield _Column(item.name, of_key(place, self._keys[place]), place)
+            elif is_aggregate(item.node):
+                worths = self._aggregates.of(item.node)
+                for number, worth in enumerate(worths, start=1):
+                    yield _Column(item.name if len(worths) == 1 else f"{item.name}_{number}", worth)
+            else:
+                after = Afterwards(self._source.scope, self._keys, self._aggregates, {})
+                worth = after.worth(item.node)
+                if worth.kind != "number" or worth.role is None:
+                    raise unsupported("FIGURE_TYPE", figure=quoted(item.name))
+                yield _Column(item.name, worth)
 
     def _modified(self, modifiers: Sequence[Node], after: Afterwards) -> tuple[tuple[Ordering, ...], int | None, int]:
         order: tuple[Ordering, ...] = ()
@@ -249,17 +256,18 @@ class _Answer:
 
     def _terms(self, term: Node, after: Afterwards) -> list[Worth]:
         """What a term of ORDER BY sorts by: ALL, a position, or an expression of figures and keys."""
-        if kind(term) == "STAR":
-            _, _, relation, columns = read(term, "class", "type", "relation_name", "columns")
-            if columns is not True or relation != "":
-                raise unsupported("STAR_UNSUPPORTED")
-            return [column.worth for column in self._select]
-        if kind(term) != "VALUE_CONSTANT":
-            return [after.worth(term)]
-        position = literal_of_text(*constant(term)).value
-        if not isinstance(position, int) or not 1 <= position <= len(self._items):
-            raise unsupported("ORDER_BY_CONSTANT", limit=str(len(self._items)))
-        return [column.worth for column in self._items[position - 1]]
+        with standing(term):
+            if kind(term) == "STAR":
+                _, _, relation, columns = read(term, "class", "type", "relation_name", "columns")
+                if columns is not True or relation != "":
+                    raise unsupported("STAR_UNSUPPORTED")
+                return [column.worth for column in self._select]
+            if kind(term) != "VALUE_CONSTANT":
+                return [after.worth(term)]
+            position = literal_of_text(*constant(term)).value
+            if not isinstance(position, int) or not 1 <= position <= len(self._items):
+                raise unsupported("ORDER_BY_CONSTANT", limit=str(len(self._items)))
+            return [column.worth for column in self._items[position - 1]]
 
     def _row_count(self, node: Node | None) -> int | None:
         if node is None:

@@ -34,6 +34,7 @@ from kaianalytics.privacy.reading.syntax import (
     kind,
     read,
     sequence,
+    standing,
 )
 from kaianalytics.privacy.refusals import quoted, unsupported
 from kaianalytics.privacy.unit import ColumnType
@@ -76,24 +77,26 @@ class Columns(Protocol):
 
 def condition_of(node: Node, columns: Columns) -> Expression:
     """A predicate of WHERE, ON or FILTER."""
-    predicate = expression_of(node, columns)
-    if isinstance(predicate, Literal) and predicate.value is None:
-        raise unsupported("FILTER_NULL")
-    if predicate.type != "boolean":
-        raise mistyped(predicate, predicate.type)
-    return predicate
+    with standing(node):
+        predicate = expression_of(node, columns)
+        if isinstance(predicate, Literal) and predicate.value is None:
+            raise unsupported("FILTER_NULL")
+        if predicate.type != "boolean":
+            raise mistyped(predicate, predicate.type)
+        return predicate
 
 
 def expression_of(node: Node, columns: Columns, depth: int = 0) -> Expression:
     """The typed expression of one node, or the refusal that names what isn't supported in it."""
-    if depth > MAX_DEPTH:
-        raise unsupported("EXPRESSION_TOO_DEEP", limit=str(MAX_DEPTH))
-    reader = _READERS.get(kind(node))
-    if reader is None:
-        raise not_a_value(node)
-    if alias_of(node):
-        raise unsupported("SYNTAX_UNSUPPORTED", part="An alias within an expression")
-    return reader(node, columns, depth + 1)
+    with standing(node):
+        if depth > MAX_DEPTH:
+            raise unsupported("EXPRESSION_TOO_DEEP", limit=str(MAX_DEPTH))
+        reader = _READERS.get(kind(node))
+        if reader is None:
+            raise not_a_value(node)
+        if alias_of(node):
+            raise unsupported("SYNTAX_UNSUPPORTED", part="An alias within an expression")
+        return reader(node, columns, depth + 1)
 
 
 def not_a_value(node: Any) -> Exception:

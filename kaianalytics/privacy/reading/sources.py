@@ -39,6 +39,7 @@ from kaianalytics.privacy.reading.syntax import (
     read,
     select_of,
     sequence,
+    standing,
     star_of,
     table,
     walk_nodes,
@@ -137,18 +138,20 @@ class _Reader:
 
     def part_of(self, node: Node, named: Mapping[str, _Query], depth: int) -> Part:
         """One node of FROM: a table, a join or a subquery."""
-        if depth > MAX_NESTING:
-            raise unsupported("SUBQUERY_TOO_DEEP", limit=str(MAX_NESTING))
-        if kind(node) == "BASE_TABLE":
-            return self._table(node, named, depth + 1)
-        if kind(node) == "JOIN":
-            clause = join_clause(node)
-            left, right = (self.part_of(side, named, depth + 1) for side in (clause.left, clause.right))
-            return joined(clause, left, right, self.relations)
-        if kind(node) == "SUBQUERY":
-            _, alias, statement, columns = read(node, "type", "alias", "subquery", "column_name_alias")
-            return self._query(select_of(statement), word(alias), names(columns), named, depth + 1)
-        raise unsupported(_NO_TABLE.get(kind(node), "SYNTAX_UNSUPPORTED"), views=self._known(), part="This FROM clause")
+        with standing(node):
+            if depth > MAX_NESTING:
+                raise unsupported("SUBQUERY_TOO_DEEP", limit=str(MAX_NESTING))
+            if kind(node) == "BASE_TABLE":
+                return self._table(node, named, depth + 1)
+            if kind(node) == "JOIN":
+                clause = join_clause(node)
+                left, right = (self.part_of(side, named, depth + 1) for side in (clause.left, clause.right))
+                return joined(clause, left, right, self.relations)
+            if kind(node) == "SUBQUERY":
+                _, alias, statement, columns = read(node, "type", "alias", "subquery", "column_name_alias")
+                return self._query(select_of(statement), word(alias), names(columns), named, depth + 1)
+            code = _NO_TABLE.get(kind(node), "SYNTAX_UNSUPPORTED")
+            raise unsupported(code, views=self._known(), part="This FROM clause")
 
     def filtered(
         self, part: Part, where: Node | None, named: Mapping[str, _Query], depth: int
@@ -248,15 +251,16 @@ class _Reader:
 
 def _projected(item: Node, scope: Scope) -> Iterator[tuple[str, Expression]]:
     """The columns that one item of a subquery's SELECT gives; a bare column may be an identifier, to be joined on."""
-    if kind(item) == "STAR":
-        yield from _starred(star_of(item), scope)
-    elif kind(item) == "COLUMN_REF":
-        path = column_path(item)
-        yield alias_of(item) or path[-1], scope.any_column(path)
-    elif any(map(is_aggregate, walk_nodes(item))):
-        raise unsupported("SUBQUERY_SHAPE", part="An aggregate")
-    else:
-        yield alias_of(item) or name_of(item), expression_of(without_alias(item), scope)
+    with standing(item):
+        if kind(item) == "STAR":
+            yield from _starred(star_of(item), scope)
+        elif kind(item) == "COLUMN_REF":
+            path = column_path(item)
+            yield alias_of(item) or path[-1], scope.any_column(path)
+        elif any(map(is_aggregate, walk_nodes(item))):
+            raise unsupported("SUBQUERY_SHAPE", part="An aggregate")
+        else:
+            yield alias_of(item) or name_of(item), expression_of(without_alias(item), scope)
 
 
 def _starred(relation: str, scope: Scope) -> Iterator[tuple[str, Expression]]:

@@ -7,13 +7,16 @@ stated here is refused, and so is a field that this module has never heard of; n
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from kaianalytics.errors import QueryUnsupported
 from kaianalytics.privacy.refusals import quoted, unsupported
 
 Node = Mapping[str, Any]
 
+_NO_PLACE = 2**64 - 1  # DuckDB's mark for a node that stands nowhere in the text
 _PLACE = frozenset({"query_location", "query_location_length"})
 _NO_ORDER = {"type": "ORDER_MODIFIER", "orders": []}
 
@@ -83,6 +86,18 @@ class FunctionCall:
     distinct: bool = False
     condition: Node | None = None  # FILTER (WHERE …)
     within: tuple[Node, ...] = ()  # the terms of an ORDER BY inside the call
+
+
+@contextmanager
+def standing(node: Any) -> Iterator[None]:
+    """Let a refusal say where the node stands, unless it says already where a part of the node does."""
+    try:
+        yield
+    except QueryUnsupported as refusal:
+        place = node.get("query_location") if isinstance(node, Mapping) else None
+        if refusal.byte is None and isinstance(place, int) and place != _NO_PLACE:
+            refusal.byte = place
+        raise
 
 
 def read(node: Any, *fields: str) -> tuple[Any, ...]:
