@@ -247,8 +247,9 @@ class Gateway:
         return httpx.Client(transport=transport, base_url="http://gateway", timeout=30)
 
     def workers(self) -> list[int]:
-        """The processes that the gateway started and that run."""
-        return [pid for pid, parent in running_processes().items() if parent == self.process.pid]
+        """The workers that run: what the gateway's warm process has forked."""
+        parents = running_processes()
+        return [pid for pid, parent in parents.items() if parents.get(parent) == self.process.pid]
 
     def said(self) -> str:
         """What the process printed and logged."""
