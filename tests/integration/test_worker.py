@@ -191,6 +191,22 @@ def test_rows_and_bytes_are_bounded(locked: duckdb.DuckDBPyConnection) -> None:
             read(locked, "FROM range(1000)", rows_max, bytes_max)
 
 
+def test_an_error_after_the_first_rows_is_of_the_engines_own_class(locked: duckdb.DuckDBPyConnection) -> None:
+    """Rows come while the query runs, and what it fails with then would be told as Arrow's: every fault alike."""
+    late = "SELECT CAST(CASE WHEN range > 90000 THEN 'x' ELSE '1' END AS INT) FROM range(100000)"
+    with pytest.raises(OSError, match="Conversion"):
+        locked.sql(late).to_arrow_reader(1000).read_all()
+    with pytest.raises(duckdb.ConversionException):
+        read(locked, late, 1_000_000, 1_000_000_000)
+    assert read(locked, "SELECT 1", 1, 1000)[1][0].num_rows == 1
+
+
+def test_a_result_that_is_too_large_is_not_in_the_next_ones_way(locked: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(ResultTooLarge):
+        read(locked, "FROM range(10000000000)", 200_000, 10_000_000)  # it ends as soon as it is known
+    assert read(locked, "SELECT 1", 1, 1000)[1][0].num_rows == 1
+
+
 def test_every_class_of_engine_error_becomes_a_sentence_of_ours() -> None:
     """No class of DuckDB's errors is without an answer, and one that nobody foresaw ends the worker."""
     classes = [kind for kind in vars(duckdb).values() if isinstance(kind, type) and issubclass(kind, duckdb.Error)]

@@ -40,7 +40,7 @@ class Source(Protocol):
         """Told once, at the end: whether every frame was read."""
 
 
-class Answer(Iterator[bytes]):
+class Answer(Iterator[bytes | bytearray]):
     """One answer's bytes, read once. Read it to its end, or close it: until then its session answers nothing else.
 
     Closing early ends the worker, for the rest of the answer can't be skipped.
@@ -53,7 +53,7 @@ class Answer(Iterator[bytes]):
         self._hash = hashlib.sha256()
         self._outcome: Outcome | None = None
 
-    def __next__(self) -> bytes:
+    def __next__(self) -> bytes | bytearray:
         if self._source is None:
             raise StopIteration
         try:

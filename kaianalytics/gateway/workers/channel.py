@@ -20,7 +20,7 @@ from typing import Any
 
 FRAME_MAX = 64 * 1024 * 1024
 _HEAD = struct.Struct(">cI")
-_READ = 256 * 1024
+_SMALL = 64 * 1024  # bytes that are rather copied than sent by a call of their own
 
 
 class FrameKind(Enum):
@@ -39,11 +39,14 @@ class Frame:
     """One message."""
 
     kind: FrameKind
-    payload: bytes
+    payload: bytes | bytearray
 
     def json(self) -> dict[str, Any]:
         """The payload as a JSON object; ValueError for anything else."""
-        value = json.loads(self.payload)
+        try:
+            value = json.loads(self.payload)
+        except RecursionError:
+            raise ValueError("a frame's JSON is no deeper than can be read") from None
         if not isinstance(value, dict):
             raise ValueError("a frame's JSON is an object")
         return value
@@ -55,12 +58,17 @@ class Channel:
     def __init__(self, end: socket.socket) -> None:
         self._end = end
 
-    def send(self, kind: FrameKind, payload: bytes, *, until: float | None = None) -> None:
+    def send(self, kind: FrameKind, payload: bytes | bytearray | memoryview, *, until: float | None = None) -> None:
         """Sends one frame; TimeoutError after the monotonic time `until`, OSError where the other side is gone."""
         if len(payload) > FRAME_MAX:
             raise ValueError("a frame is at most 64 MiB")
         self._end.settimeout(_left(until))
-        self._end.sendall(_HEAD.pack(kind.value, len(payload)) + payload)
+        head = _HEAD.pack(kind.value, len(payload))
+        if len(payload) < _SMALL:
+            self._end.sendall(head + payload)
+        else:  # a large one is not copied
+            self._end.sendall(head)
+            self._end.sendall(payload)
 
     def send_json(self, kind: FrameKind, value: dict[str, Any], *, until: float | None = None) -> None:
         """Sends one frame of JSON."""
@@ -75,23 +83,24 @@ class Channel:
         if length > FRAME_MAX:
             raise ValueError("a frame is at most 64 MiB")
         payload = self._exactly(length, until)
-        return None if payload is None else Frame(FrameKind(kind), bytes(payload))
+        return None if payload is None else Frame(FrameKind(kind), payload)
 
     def close(self) -> None:
         """Closes this end."""
         self._end.close()
 
     def _exactly(self, count: int, until: float | None) -> bytearray | None:
-        received = bytearray()
-        while len(received) < count:
-            self._end.settimeout(_left(until))
-            try:
-                piece = self._end.recv(min(count - len(received), _READ))
-            except ConnectionError:
-                return None
-            if not piece:
-                return None
-            received += piece
+        received, so_far = bytearray(count), 0
+        with memoryview(received) as room:
+            while so_far < count:
+                self._end.settimeout(_left(until))
+                try:
+                    came = self._end.recv_into(room[so_far:])
+                except ConnectionError:
+                    return None
+                if not came:
+                    return None
+                so_far += came
         return received
 
 

@@ -178,14 +178,22 @@ def read(
     connection: duckdb.DuckDBPyConnection, sql: str, rows_max: int, bytes_max: int
 ) -> tuple[pa.Schema, list[pa.RecordBatch]]:
     """The whole result, at most `rows_max` rows and `bytes_max` bytes of it."""
-    # execute() computes the whole result: errors come as DuckDB's own classes here, and not as Arrow's further on
-    reader: pa.RecordBatchReader = connection.execute(sql).to_arrow_reader(BATCH_ROWS)
+    try:
+        return _bounded(connection.sql(sql).to_arrow_reader(BATCH_ROWS), rows_max, bytes_max)
+    except (OSError, pa.ArrowException):
+        # After the first rows, an error is told as Arrow's. execute() computes all before the first, at the price of a
+        # copy: errors are of DuckDB's own classes there
+        return _bounded(connection.execute(sql).to_arrow_reader(BATCH_ROWS), rows_max, bytes_max)
+
+
+def _bounded(reader: pa.RecordBatchReader, rows_max: int, bytes_max: int) -> tuple[pa.Schema, list[pa.RecordBatch]]:
     batches, rows, size = [], 0, 0
-    for batch in reader:
-        rows, size = rows + batch.num_rows, size + batch.nbytes
-        if rows > rows_max or size > bytes_max:
-            raise ResultTooLarge
-        batches.append(without_leftovers(batch))
+    with reader:  # a result that is not read to its end would be in the next one's way
+        for batch in reader:
+            rows, size = rows + batch.num_rows, size + batch.nbytes
+            if rows > rows_max or size > bytes_max:
+                raise ResultTooLarge
+            batches.append(without_leftovers(batch))
     return reader.schema, batches
 
 
@@ -213,18 +221,25 @@ class _Chunks:
     def write(self, data: Any) -> int:
         """Takes bytes, and sends them once there are enough."""
         view = memoryview(data).cast("B")
-        for start in range(0, len(view), CHUNK_BYTES):
-            self._buffer += view[start : start + CHUNK_BYTES]
+        if len(view) < CHUNK_BYTES // 8:
+            self._buffer += view
             if len(self._buffer) >= CHUNK_BYTES:
                 self.flush()
+            return len(view)
+        self.flush()
+        for start in range(0, len(view), CHUNK_BYTES):  # as they are: a large column is not copied
+            self._send(view[start : start + CHUNK_BYTES])
         return len(view)
 
     def flush(self) -> None:
         """Sends what is left."""
         if self._buffer:
-            self._channel.send(FrameKind.CHUNK, bytes(self._buffer))
-            self.sent += len(self._buffer)
+            self._send(self._buffer)
             self._buffer.clear()
+
+    def _send(self, data: bytearray | memoryview) -> None:
+        self._channel.send(FrameKind.CHUNK, data)
+        self.sent += len(data)
 
 
 def _read_every_view(connection: duckdb.DuckDBPyConnection) -> None:
