@@ -47,6 +47,10 @@ class Asker:
         grant = SessionGrant(**client.request_json("POST", f"{API}/sessions", asdict(asked)))
         return Connection(grant, Door(lambda: connect_bound(self.socket, binding_of(grant)), grant.token))
 
+    def close(self, session: Connection) -> None:
+        """End such a session, as the server of a kernel that has ended does."""
+        session._door.request_json("DELETE", f"{API}/sessions")
+
     def store(self, access: Access) -> Path:
         """The store file that the purpose's workers open."""
         return current(self.home.stores).store_path(self.purpose, access)

@@ -58,12 +58,12 @@ def kai(home: Path, *arguments: str) -> Ran:
 
 
 @contextmanager
-def gateway(home: Home) -> Iterator[float]:
+def gateway(home: Home, **environment: str) -> Iterator[float]:
     """A gateway on the home until the block ends; the seconds from its start to its first answer."""
     started = time.perf_counter()
     process = subprocess.Popen(
         [BIN / "kai", "gateway", "serve"],
-        env={**os.environ, "KAI_HOME": str(home.root)},
+        env={**os.environ, "KAI_HOME": str(home.root), **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

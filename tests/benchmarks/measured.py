@@ -28,13 +28,21 @@ class Series:
     @property
     def p95(self) -> float:
         """The smallest value that at least 95 of 100 are within, in seconds."""
-        ordered = sorted(self.seconds)
-        return ordered[-(-95 * len(ordered) // 100) - 1]
+        return self._within(95)
+
+    @property
+    def p99(self) -> float:
+        """The smallest value that at least 99 of 100 are within, in seconds."""
+        return self._within(99)
 
     @property
     def times(self) -> int:
         """How many measurements there are."""
         return len(self.seconds)
+
+    def _within(self, percent: int) -> float:
+        ordered = sorted(self.seconds)
+        return ordered[-(-percent * len(ordered) // 100) - 1]
 
 
 def in_turns(times: int, actions: Mapping[str, Action]) -> dict[str, Series]:

@@ -3,6 +3,7 @@
     python tests/benchmarks/run.py [--only PAGE] [--customers N] [--large] [--install] [--test-seconds S]
 
     measurements.md    what it costs to have the privacy policy enforced, beside the plain tool
+    wall.md            what the wall costs and leaves behind, against its bars
     accuracy.md        how exact answers are, beside two peers; fetches them from the package index the first time
 
 Everything happens in a temporary folder that is gone afterwards, but for the peers' environments, which the user's
@@ -34,6 +35,8 @@ from page import HEAD, Table, page
 from parts import parts
 from starting import starting
 from statistics_speed import statistics_speed
+from wall.bench import HEAD as WALL_HEAD
+from wall.bench import wall
 from whole_way import whole_way
 
 FOLDER = ROOT / "docs" / "reference"
@@ -75,6 +78,10 @@ def _accuracy(work: Path, _: argparse.Namespace) -> list[Table]:
     return _told("accuracy", lambda: accuracy(work))
 
 
+def _wall(work: Path, _: argparse.Namespace) -> list[Table]:
+    return _told("the wall", lambda: wall(work))
+
+
 def _measurements(work: Path, options: argparse.Namespace) -> list[Table]:
     """Every table, in the order of the page; builds come first, while this process is still small."""
     builds = [_told("build", lambda: built(work, options.customers))]
@@ -95,7 +102,7 @@ def _told(what: str, measure: Callable[[], T]) -> T:
     return measure()
 
 
-_PAGES = {"measurements": (HEAD, _measurements), "accuracy": (ACCURACY_HEAD, _accuracy)}
+_PAGES = {"measurements": (HEAD, _measurements), "wall": (WALL_HEAD, _wall), "accuracy": (ACCURACY_HEAD, _accuracy)}
 
 if __name__ == "__main__":
     main()

@@ -27,7 +27,7 @@ def starting(work: Path, asker: Asker) -> Table:
     """The table; no gateway may be running on the asker's home: each start of one is measured."""
     ready = Series(tuple(_gateway_ready(asker.home) for _ in range(TIMES)))
     with gateway(asker.home):
-        kernels = _kernels(work, asker)
+        kernels = kernels_ready(work, asker)
         first = _first_questions(asker)
     return Table(
         "Starting",
@@ -53,12 +53,13 @@ def _gateway_ready(home: Home) -> float:
         return seconds
 
 
-def _kernels(work: Path, asker: Asker) -> dict[str, Series]:
+def kernels_ready(work: Path, asker: Asker, times: int = TIMES) -> dict[str, Series]:
+    """How long a purpose's kernel and a plain one take to be ready, in turns; the gateway must be running."""
     share = work / "share"
     install([(asker.purpose, "Benchmark")], share)
     taken: dict[str, list[float]] = {"kai": [], "plain": []}
     with server_environment(asker.socket, asker.identity, work / "workspaces"):
-        for _ in range(TIMES):
+        for _ in range(times):
             taken["kai"].append(_kernel_ready(manager_for(share, spec_name(asker.purpose))))
             taken["plain"].append(_kernel_ready(KernelManager(kernel_name="python3")))
     return {name: Series(tuple(seconds)) for name, seconds in taken.items()}

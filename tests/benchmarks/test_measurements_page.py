@@ -18,7 +18,7 @@ TABLE = Table("Asking", "Warm.", ("question", "p50"), [("`kai.sql`", duration(0.
 
 def test_the_median_and_the_95th_of_a_hundred() -> None:
     series = Series(tuple(float(n) for n in range(100, 0, -1)))
-    assert (series.median, series.p95, series.times) == (50.5, 95.0, 100)
+    assert (series.median, series.p95, series.p99, series.times) == (50.5, 95.0, 99.0, 100)
 
 
 def test_the_95th_of_few_is_the_largest() -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Leftovers:
-    """How much there is; `files` are those of the home and of the folders for temporary files."""
+    """How much there is; `files` are those of the home and of its gateway's folder for temporary files."""
 
     processes: int
     descriptors: int
@@ -33,14 +32,13 @@ class Leftovers:
         return differing
 
 
-def leftovers(gateway: Any) -> Leftovers:
-    """What this gateway, and whatever it started, holds now."""
-    pid = gateway.process.pid
+def left_by(pid: int, home: Path, temporary: Path) -> Leftovers:
+    """What the gateway that is process `pid`, and whatever it started, holds now; `temporary` is its TMPDIR."""
     return Leftovers(
         processes=len(descendants(pid)),
         descriptors=len(list(Path(f"/proc/{pid}/fd").iterdir())),
         threads=len(list(Path(f"/proc/{pid}/task").iterdir())),
-        files=frozenset(_names(gateway.world.home.root) + _temporary()),
+        files=frozenset(_names(home) + _names(temporary)),
     )
 
 
@@ -62,9 +60,3 @@ def resident(pid: int) -> int:
 
 def _names(folder: Path) -> list[str]:
     return [str(path.relative_to(folder)) for path in folder.rglob("*")]
-
-
-def _temporary() -> list[str]:
-    """Our own folders among everybody's temporary ones, and shared memory."""
-    ours = [*Path(tempfile.gettempdir()).glob("kai-*"), *Path("/dev/shm").glob("*")]
-    return [str(path) for path in ours]

@@ -7,6 +7,7 @@ carry their customer's key, as any source about people must; the exact queries r
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -39,13 +40,13 @@ NATIONS = (
 )
 
 
-def generated(folder: Path) -> str:
+def generated(folder: Path, tables: Sequence[str] = TABLES) -> str:
     """Write the tables into the folder as Parquet; why not, where the generator can't be had."""
     made = environment("tpchgen", _PINS)
     if made.python is None:
         return made.absent
     generator = str(made.python.parent / "tpchgen-cli")
-    command = [generator, "parquet", "-s", "1", f"--output-dir={folder}", f"--tables={','.join(TABLES)}", "--quiet"]
+    command = [generator, "parquet", "-s", "1", f"--output-dir={folder}", f"--tables={','.join(tables)}", "--quiet"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     return "" if ran.returncode == 0 else ran.stderr.strip()[-200:] or f"it ended with {ran.returncode}"
 
