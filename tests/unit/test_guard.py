@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import random
 import threading
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,12 @@ import pytest
 
 from kaianalytics.errors import Fault, GuardRefused
 from kaianalytics.gateway.guard import allowed, page, reviewed
-from kaianalytics.gateway.guard.admission import MAX_BYTES, Guard, check_version, judged
+from kaianalytics.gateway.guard.admission import Guard, check_version, judged
 from kaianalytics.gateway.guard.allowed import fold
 from kaianalytics.gateway.guard.engine import Engine
 from kaianalytics.gateway.guard.grammar import EXPRESSIONS, QUERIES, TABLES
 from kaianalytics.gateway.guard.reviewed import Decision
+from kaianalytics.gateway.guard.size import BLANKS, MAX_BYTES, _words, weight
 from kaianalytics.gateway.guard.walk import Walk
 
 ROOT = Path(__file__).parents[2]
@@ -197,12 +200,104 @@ class EngineThatSays(Engine):
         ("SELECT 1" + "+1" * 900, "TOO_DEEP"),
         ("SELECT * FROM sessions" + " JOIN orders ON true" * 400, "TOO_DEEP"),
         ("SELECT " + "NOT " * 2000 + "true", "SYNTAX"),
-        ("SELECT 1 FROM sessions GROUP BY CUBE (" + ",".join(f"c{i}" for i in range(20)) + ")", "SYNTAX"),
+        ("SELECT 1 FROM sessions GROUP BY CUBE (" + ",".join(f"c{i}" for i in range(20)) + ")", "TOO_LARGE"),
         ("SELECT '\ud800'", "NOT_TEXT"),
     ],
 )
 def test_what_is_too_long_too_large_or_too_deep_is_refused(guard: Guard, sql: str, code: str) -> None:
     assert refusal(guard, sql).code == code
+
+
+def nested(depth: int, form: str) -> str:
+    text = "1"
+    for _ in range(depth):
+        text = form.replace("{}", text)
+    return text
+
+
+WINDOW_OF_MANY = " FROM sessions WINDOW w AS (ORDER BY " + ", ".join(["pages"] * 300) + ")"
+BOMBS = (
+    "SELECT " + nested(40, "CASE {} WHEN 1 THEN 2 WHEN 3 THEN 4 END"),
+    "SELECT " + nested(40, "CASE\u3000{}\u2003WHEN\u00a01 THEN 2\u200bWHEN\ufeff3 THEN 4 END"),
+    "SELECT " + nested(40, "CASE -- when\n {} /* end */ WHEN 1 THEN 'end' WHEN 3 THEN $$ end $$ END"),
+    "SELECT " + nested(20, "CASE (SELECT {} AS end WHERE s.end) WHEN 1 THEN 1. WHEN 2 THEN 3 END"),
+    "SELECT " + nested(20, "CASE (E'it\\'s end' || {}) WHEN 1 THEN 2 WHEN 3 THEN 4. END"),
+    "SELECT CASE [" + ", ".join(["1"] * 1500) + "] " + "WHEN 1 THEN 1 " * 1000 + "END",
+    "SELECT " + ", ".join(["sum(1) OVER w"] * 300) + WINDOW_OF_MANY,
+    "SELECT " + ", ".join(['sum(1) OVER "w"'] * 300) + WINDOW_OF_MANY.replace(" w ", ' "w" '),
+    "SELECT " + nested(9, "CASE sum({}) OVER w WHEN 1 THEN 2 WHEN 3 THEN 4 END") + WINDOW_OF_MANY,
+    "SELECT 1 FROM sessions GROUP BY ROLLUP (" + ", ".join(f"c{i}" for i in range(2600)) + ")",
+    "SELECT 1 FROM sessions GROUP BY CUBE (a, b, c, d, e, f), ROLLUP (g, h, i, j, k, l, m), CUBE (n, o, p, q)",
+    " UNION ALL ".join(["SELECT 1 GROUP BY CUBE (a, b, c, d, e, f, g, h)"] * 100),
+)
+
+
+@pytest.mark.parametrize("sql", BOMBS, ids=lambda sql: f"{sql[:40]} … {len(sql)}")
+def test_what_a_parser_would_make_gigabytes_of_is_never_parsed(sql: str) -> None:
+    with pytest.raises(GuardRefused) as caught:
+        judged(NoParser(), sql, VIEWS)
+    assert caught.value.code == "TOO_LARGE"
+
+
+class NoParser(Engine):
+    """An engine that must not be asked for a tree."""
+
+    def document(self, sql: str) -> Any:
+        raise AssertionError("it was parsed")
+
+
+def test_a_tree_has_as_many_nodes_as_its_text_weighs_and_no_more() -> None:
+    """The weight can't be fooled by texts, comments, names and blanks that look like CASE, WHEN, END and OVER."""
+    chance, engine, times = random.Random(20261124), Engine(), []
+    for _ in range(600):
+        sql = f"SELECT {grown(chance, 5)} FROM sessions AS a WINDOW w AS (PARTITION BY a.case, {grown(chance, 1)})"
+        weighed = weight(_words(sql))
+        document = engine.document(sql)
+        if document["error"] is False:  # else it is none: a window within a window, say
+            times.append(sum(1 for _ in places(document)) / weighed)
+    assert len(times) > 300 and 1 < max(times) < 3
+
+
+def grown(chance: random.Random, depth: int) -> str:
+    """An expression in whose words the weight may err."""
+    if depth == 0:
+        return chance.choice(["1", "1.", "a.end", "$end", "'case when'", "$$end$$", "e'it\\'s end'", '"end"', "a.when"])
+    part = [grown(chance, depth - 1 - chance.randrange(2) * (depth > 1)) for _ in range(2)]
+    blank = chance.choice([" ", "\u3000", "\u200b", " /* end */ ", " -- case\n", "\n", "\u00a0"])
+    whens = f"WHEN{blank}1 THEN {part[1]} " * chance.randrange(1, 4)
+    return chance.choice(
+        [
+            f"CASE{blank}{part[0]}{blank}{whens}END",
+            f"CASE{blank}WHEN true{blank}THEN {part[0]} ELSE {part[1]} END",
+            f"(SELECT {part[0]} AS end, 1 AS case FROM orders AS a WINDOW w AS (ORDER BY a.end) LIMIT 1)",
+            f"(sum(1) OVER{blank}w)",
+            f"[{part[0]}, {part[1]}]",
+            f"upper({part[0]})",
+        ]
+    )
+
+
+def test_the_blanks_of_the_weight_are_those_of_the_parser() -> None:
+    engine = Engine()
+    odd = [chr(c) for c in range(0x80, 0x10000) if unicodedata.category(chr(c)) in ("Zs", "Zl", "Zp", "Cf", "Cc")]
+    taken = [blank for blank in odd if aliases(engine.document(f"SELECT 1{blank}AS{blank}a")) == ["a"]]
+    assert taken == sorted(BLANKS) and "\u3000" in taken
+
+
+def aliases(document: Any) -> list[str]:
+    return [one["alias"] for one in document["statements"][0]["node"]["select_list"]] if not document["error"] else []
+
+
+def test_ordinary_cases_windows_and_cubes_weigh_little(guard: Guard) -> None:
+    for sql in (
+        "SELECT CASE upper(trim(device)) " + "WHEN 'A' THEN 'b' " * 300 + "END FROM sessions",
+        "SELECT " + nested(8, "CASE WHEN pages > 1 THEN 1 ELSE {} END") + " FROM sessions",
+        "SELECT " + nested(4, "CASE {} WHEN 1 THEN 2 WHEN 3 THEN 4 ELSE 5 END") + " FROM sessions",
+        "SELECT " + ", ".join(["sum(pages) OVER w"] * 60) + " FROM sessions WINDOW w AS (PARTITION BY device)",
+        "SELECT 1 FROM sessions GROUP BY CUBE (device, service, referred, pages, seconds)",
+        "SELECT 1 AS end, 2 AS case, 3 AS when, pages AS cube FROM sessions",
+    ):
+        guard.admit(sql, VIEWS)
 
 
 def test_brackets_inside_texts_and_comments_do_not_count(guard: Guard) -> None:

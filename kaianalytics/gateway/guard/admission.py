@@ -3,7 +3,7 @@
 It judges DuckDB's own parse tree (`json_serialize_sql` on a separate, empty, locked connection) and keeps these laws:
 
 1. The DuckDB that parses here is the DuckDB that runs there: any version but the reviewed one starts nothing.
-2. The text is bounded before it is parsed: bytes, control characters, words, depth of brackets.
+2. The text is bounded before it is parsed: bytes, control characters, words, depth of brackets, what the parser copies.
 3. One statement, and it is a SELECT.
 4. Every field of every node is visited. An unknown kind of node, an unknown field or an absent one refuses.
 5. Functions, cast targets and collations are admitted by name from the reviewed table, unqualified, in the place
@@ -25,14 +25,8 @@ from typing import Any
 from kaianalytics.errors import Fault, GuardRefused
 from kaianalytics.gateway.guard.engine import Engine, NotParsed, words
 from kaianalytics.gateway.guard.reviewed import reviewed
+from kaianalytics.gateway.guard.size import check_text
 from kaianalytics.gateway.guard.walk import Walk, refused, too_deep, unreadable
-
-MAX_BYTES = 64 * 1024
-MAX_WORDS = 8_000
-MAX_BRACKETS = 60
-
-_CONTROL = frozenset(map(chr, range(32))) - frozenset("\t\n\r") | {"\x7f"}
-_OPENING, _CLOSING = frozenset((b"(", b"[", b"{")), frozenset((b")", b"]", b"}"))
 
 
 @dataclass(frozen=True)
@@ -107,31 +101,6 @@ def check_version(version: str) -> None:
         )
 
 
-def check_text(sql: str) -> None:
-    """Refuses a text that is too long, holds control characters, or has too many words or brackets."""
-    try:
-        size = len(sql.encode())
-    except UnicodeEncodeError as error:
-        raise refused("NOT_TEXT", "The statement holds a character that is no character.") from error
-    if size > MAX_BYTES:
-        raise refused(
-            "TOO_LONG", f"The statement is longer than {MAX_BYTES // 1024} KiB.", "split it, or shorten its lists"
-        )
-    if found := _CONTROL.intersection(sql):
-        raise refused(
-            "NOT_TEXT",
-            "The statement holds a control character.",
-            "remove it, or retype the line",
-            sql=sql,
-            byte=len(sql[: min(map(sql.index, found))].encode()),
-        )
-    length, depth = _measure(sql)
-    if length > MAX_WORDS:
-        raise refused("TOO_LARGE", f"The statement has more than {MAX_WORDS} words.", "split it, or shorten its lists")
-    if depth > MAX_BRACKETS:
-        raise too_deep()
-
-
 def without_comments(sql: str) -> str:
     """An admitted statement without its comments."""
     encoded = sql.encode()
@@ -139,21 +108,6 @@ def without_comments(sql: str) -> str:
     ends = [*(place for place, _ in found[1:]), len(encoded)]
     kept = (b" " if kind == "comment" else encoded[place:end] for (place, kind), end in zip(found, ends, strict=True))
     return b"".join(kept).decode().strip()
-
-
-def _measure(sql: str) -> tuple[int, int]:
-    """How many words the text has and how deep its brackets nest."""
-    encoded, depth, deepest = sql.encode(), 0, 0
-    try:
-        found = words(sql)
-    except NotParsed as error:
-        raise refused("SYNTAX", "The statement can't be read as SQL.") from error
-    for place, kind in found:
-        if kind == "operator":
-            sign = encoded[place : place + 1]
-            depth += (sign in _OPENING) - (sign in _CLOSING)
-            deepest = max(deepest, depth)
-    return len(found), deepest
 
 
 def _one_statement(document: dict[str, Any]) -> dict[str, Any]:

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kaianalytics.errors import Fault
+from kaianalytics.errors import Fault, GuardRefused
 from kaianalytics.gateway.guard.allowed import fold
 from kaianalytics.gateway.guard.engine import Engine, NotParsed
 from kaianalytics.gateway.guard.reviewed import Reviewed
+from kaianalytics.gateway.guard.size import check_text
 
 FILE = Path(__file__).with_name("listed.toml")
 LISTED = ("keywords", "settings", "views", "tree")
@@ -65,10 +66,11 @@ def lists_of(engine: Engine, statements: Iterable[str]) -> dict[str, frozenset[s
 
 
 def _parts(engine: Engine, sql: str) -> Iterator[str]:
-    """The parts of a statement's tree: `KIND/type` and `KIND.field` of each node; nothing where it has no tree."""
+    """The parts of a statement's tree: `KIND/type` and `KIND.field` of each node; nothing where it is given no tree."""
     try:
+        check_text(sql)
         document = engine.document(sql)
-    except (NotParsed, RecursionError):
+    except (GuardRefused, NotParsed, RecursionError):
         return
     stack: list[tuple[str, Any]] = [("document", document)]
     while stack:

@@ -32,7 +32,7 @@ class Engine:
     """The installed DuckDB; one instance serves every thread."""
 
     def __init__(self) -> None:
-        self._connection = duckdb.connect(":memory:", config={"threads": 1, "max_memory": "512MB"})
+        self._connection = duckdb.connect(":memory:", config={"threads": 1, "max_memory": "128MB"})
         self.version = str(self._column("SELECT library_version FROM pragma_version()")[0])
         self.catalog_names = frozenset(map(fold, self._column("SELECT view_name FROM duckdb_views()")))
         for setting in _LOCK:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from kaianalytics.gateway.guard.grammar import EXPRESSIONS, QUERIES, TABLES, Kind
 from kaianalytics.gateway.guard.reviewed import Decision, Family, reviewed
+from kaianalytics.gateway.guard.size import MAX_BRACKETS, MAX_BYTES, MAX_GROUPINGS, MAX_WEIGHT, MAX_WORDS
 
 _HEAD = """
 # What the guard admits
@@ -74,6 +75,12 @@ def reference() -> str:
         f"Expressions: {_names(EXPRESSIONS)}",
         "",
         "Not admitted although part of such a node: " + _names(_unused()),
+        "",
+        "## Size",
+        "",
+        f"At most {MAX_BYTES // 1024} KiB, {MAX_WORDS:,} words, {MAX_BRACKETS} brackets one inside another and "
+        f"{MAX_GROUPINGS:,} grouping sets. What DuckDB's parser copies counts as often as it would be copied, up to "
+        f"{MAX_WEIGHT:,} words: the operand of `CASE x WHEN …` for each WHEN, a named window for each `OVER w`.",
         "",
         "## Functions that are refused",
         "",
