@@ -24,6 +24,7 @@ CHAPTERS = {
     "the layers": ["tests/integration/test_sandbox.py"],
     "ordinary work": ["tests/integration/test_ordinary_work.py"],
     "the provisioner": ["tests/integration/test_provisioner.py"],
+    "attacks from workers": ["tests/attacks/test_worker_attacks.py", "-k", "main or every_thread"],
     "attacks": ["tests/attacks/test_kernel_attacks.py", "-k", "whole or no_namespaces or token or planted or outlives"],
 }
 

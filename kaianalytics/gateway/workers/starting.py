@@ -70,7 +70,11 @@ class Starter(Protocol):
 
 def starter() -> Starter:
     """The quickest way to start workers that this system has."""
-    return Warm() if hasattr(os, "pidfd_open") else Cold()
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return Cold()
+    return Warm()
 
 
 class Cold:
