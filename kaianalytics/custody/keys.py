@@ -175,7 +175,7 @@ def _parse(text: bytes) -> dict[str, bytes]:
             raise ValueError
         found = {name: bytes.fromhex(material[name]) for name in _NAMES}
         Keys(**found)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise HomeFault(
             "KEYS_DAMAGED", "The keys' file is not readable as keys.", rule=_RULE, hint="restore it from the backup"
         ) from None

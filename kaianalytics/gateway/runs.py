@@ -102,12 +102,7 @@ class Runs:
         content = stored.content.encode()
         passport = Passport.from_content(content)
         if passport.passport_id != stored.id or not self._context.keys.verify(bytes.fromhex(stored.signature), content):
-            raise ReviewRefused(
-                "PASSPORT_FORGED",
-                "The passport's signature does not verify.",
-                rule="a passport is signed over its content",
-                hint="tell the custodian: `kai audit verify` shows where the records differ",
-            )
+            raise passports.forged()
         return passport
 
     def _level(self, caller: Identity, body: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ two have different audiences, so neither passes for the other. JWT by PyJWT, HMA
 from __future__ import annotations
 
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -58,6 +58,9 @@ class Session:
         return self.session_id
 
 
+_OF_A_SESSION = tuple(each.name for each in fields(Session) if each.name not in ("session_id", "user"))
+
+
 class Tokens:
     """Mints and reads both kinds of token with one secret key; a token that does not hold raises IdentityRefused."""
 
@@ -71,33 +74,19 @@ class Tokens:
     def mint_session(self, session: Session, now: datetime) -> tuple[str, datetime]:
         """A token for one kernel, and when it expires."""
         lifetime = RUN_LIFETIME if session.kind == "report" else INTERACTIVE_LIFETIME
-        claims = {key: value for key, value in asdict(session).items() if key not in ("session_id", "user")}
+        claims = {name: getattr(session, name) for name in _OF_A_SESSION}
         token = self._mint("kai-purpose", session.user, session.session_id, now, lifetime, claims)
         return token, now + lifetime
 
     def read_identity(self, token: str) -> Identity:
         """Who the identity token names; IdentityRefused if it is forged, expired or of another kind."""
-        claims = self._read("kai-identity", token)
+        claims = self._read("kai-identity", token, ("uid",))
         return Identity(claims["jti"], claims["sub"], claims["uid"])
 
     def read_session(self, token: str) -> Session:
         """What the purpose token stands for; IdentityRefused if it is forged, expired or of another kind."""
-        claims = self._read("kai-purpose", token)
-        fields = (
-            "uid",
-            "purpose",
-            "kind",
-            "kernel",
-            "notebook",
-            "report",
-            "run",
-            "approval",
-            "rho_per_run",
-            "delta_per_run",
-            "isolation",
-            "identity",
-        )
-        return Session(session_id=claims["jti"], user=claims["sub"], **{name: claims[name] for name in fields})
+        claims = self._read("kai-purpose", token, _OF_A_SESSION)
+        return Session(session_id=claims["jti"], user=claims["sub"], **{name: claims[name] for name in _OF_A_SESSION})
 
     def _mint(
         self, audience: str, user: str, token_id: str, now: datetime, lifetime: timedelta, claims: dict[str, Any]
@@ -105,10 +94,11 @@ class Tokens:
         standard = {"aud": audience, "sub": user, "jti": token_id, "iat": now, "exp": now + lifetime}
         return jwt.encode({**claims, **standard}, self._key, algorithm=ALGORITHM)
 
-    def _read(self, audience: str, token: str) -> dict[str, Any]:
+    def _read(self, audience: str, token: str, claims: tuple[str, ...]) -> dict[str, Any]:
+        required = [*REQUIRED, *claims]  # a token of another version is none that this gateway reads
         try:
             return jwt.decode(
-                token, self._key, algorithms=[ALGORITHM], audience=audience, options={"require": REQUIRED}
+                token, self._key, algorithms=[ALGORITHM], audience=audience, options={"require": required}
             )
         except jwt.ExpiredSignatureError:
             raise IdentityRefused(

@@ -49,7 +49,7 @@ class HeadFile:
             head = Link(found["sequence"], found["hash"])
             if self._keys.verify(bytes.fromhex(found["signature"]), _signed_bytes(head)):
                 return head
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             pass
         raise _forged()
 

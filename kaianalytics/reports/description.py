@@ -16,6 +16,7 @@ from kaianalytics.errors import Refused
 FIELDS = ("report", "title", "notebook", "cadence", "rho_per_run", "parameters")
 OPTIONAL = ("delta_per_run",)
 CADENCES = ("daily", "weekly", "monthly")
+LARGEST = 64 * 1024  # bytes of a description: a few lines are usual
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,14 @@ class ReportDescription:
 def read_description(path: Path) -> ReportDescription:
     """The report that the file describes; Refused naming what is missing or not as expected."""
     try:
-        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(LARGEST + 1)
+        values = YAML(typ="safe", pure=True).load(text.decode() if len(text) <= LARGEST else "")
     except FileNotFoundError:
         raise Refused(
             "NO_REPORT", f"There is no report description {path.name}.", hint="see pipelines/*.yaml"
         ) from None
-    except (YAMLError, UnicodeDecodeError):
+    except (YAMLError, ValueError, RecursionError):  # ValueError: no UTF-8, or a date that there is not
         raise Refused(
             "REPORT_YAML", f"{path.name} is not readable YAML.", hint="compare it with pipelines/campaign_uplift.yaml"
         ) from None
@@ -50,7 +53,7 @@ def read_notebook(notebook: bytes) -> dict[str, Any]:
     """The notebook that `notebook` is the text of; Refused if it is none of format 4."""
     try:
         value = json.loads(notebook)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if isinstance(value, dict) and value.get("nbformat") == 4 and isinstance(value.get("cells"), list):
         return value

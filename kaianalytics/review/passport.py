@@ -194,9 +194,12 @@ class Passport:
 
     @classmethod
     def from_content(cls, content: bytes) -> Passport:
-        """The passport whose `content` these bytes are."""
-        fields = json.loads(content)
-        return cls(**{**fields, "conditions": Conditions(**fields["conditions"])})
+        """The passport whose `content` these bytes are; ReviewRefused PASSPORT_FORGED for anything else."""
+        try:
+            fields = json.loads(content)
+            return cls(**{**fields, "conditions": Conditions(**fields["conditions"])})
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise forged() from None
 
     def admit(self, run: Run, at: datetime) -> None:
         """Return if the run is what was approved and the approval holds; else ReviewRefused, saying what differs."""
@@ -217,6 +220,16 @@ class Passport:
             (run.slice_digest == self.slice_digest, "the contracts or the policy behind it changed"),
         )
         return [sentence for holds, sentence in checks if not holds]
+
+
+def forged() -> ReviewRefused:
+    """The refusal of a passport that no reviewer signed."""
+    return ReviewRefused(
+        "PASSPORT_FORGED",
+        "The passport's signature does not verify.",
+        rule="a passport is signed over its content",
+        hint="tell the custodian: `kai audit verify` shows where the records differ",
+    )
 
 
 def void(passport: Passport, differences: str) -> ReviewRefused:

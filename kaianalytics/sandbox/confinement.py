@@ -102,11 +102,14 @@ class Confinement:
 
     @classmethod
     def from_json(cls, text: str) -> Confinement:
-        """The value that `to_json` wrote; ValueError or TypeError for anything else."""
-        data = json.loads(text)
-        data |= {name: tuple(data[name]) for name in ("run", "read", "write", "sockets", "devices")}
-        data |= {"limits": ResourceLimits(**data["limits"]), "filter": Filter(data["filter"])}
-        return cls(**{**data, "layers": frozenset(map(Layer, data["layers"]))})
+        """The value that `to_json` wrote; ValueError for anything else."""
+        try:
+            data = json.loads(text)
+            data |= {name: tuple(data[name]) for name in ("run", "read", "write", "sockets", "devices")}
+            data |= {"limits": ResourceLimits(**data["limits"]), "filter": Filter(data["filter"])}
+            return cls(**{**data, "layers": frozenset(map(Layer, data["layers"]))})
+        except (KeyError, TypeError, RecursionError):
+            raise ValueError("this is no confinement") from None
 
 
 @dataclass(frozen=True)

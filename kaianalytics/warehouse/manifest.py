@@ -92,7 +92,7 @@ class Manifest:
         try:
             facts = json.loads(text)
             manifest = _manifest(facts)
-        except (KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, AttributeError, RecursionError):
             raise ValueError("this is no manifest") from None
         if facts.get("format") != FORMAT or facts.get("build_id") != manifest.build_id:
             raise ValueError("the manifest's id is not the digest of its inputs")

@@ -66,7 +66,7 @@ def current(stores_folder: Path) -> PublishedBuild:
         raise BuildFault(
             "NOTHING_PUBLISHED", "No stores have been published yet.", hint="build them with `kai build`"
         ) from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise _damaged() from None
     build = published(stores_folder, build_id) if isinstance(build_id, str) else None
     if build is None:

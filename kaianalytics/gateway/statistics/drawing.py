@@ -48,7 +48,7 @@ class Drawn:
             vectors = tuple(tuple(vector) for vector in read["vectors"])
             found = None if read["profile"] is None else profile_of(read["profile"])
             return cls(Noisy(from_json(read["cells"]), vectors), str(read["drawn_on"]), found)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise RecordsFault(
                 "RELEASE_UNREADABLE",
                 "The noisy numbers of a recorded release can't be read.",
