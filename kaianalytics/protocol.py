@@ -19,7 +19,7 @@ A connection that is handed into a kernel begins with one line, which whoever co
     POST /v1/runs           identity token → RunGrant                 {"report", "notebook", "parameters"}
     POST /v1/runs/id/finish identity token → publication              {"notebook", "failed", "code"}
     GET  /v1/workspaces     identity token → {"user", "purposes"}: how long files stay, and how large they may leave
-    POST /v1/workspaces/downloads  identity token                     {"purpose", "name", "content", "size"}
+    POST /v1/workspaces/downloads  identity token                     {"purpose", "name", "content", "size", "made"}
     POST /v1/workspaces/removals   identity token                     {"purpose", "files", "since"}
     GET  /v1/health         no token
 """

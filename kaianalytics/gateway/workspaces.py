@@ -4,8 +4,9 @@ Laws:
 1. A workspace of a purpose that has rows may hold rows. Its files go when they are older than the shortest retention of
    the products that the purpose has as rows, and when they are older than the last stop request that touches it: which
    files hold the stopped person nobody can tell. Statistics alone leave nothing that must go.
-2. A file leaves by Lab only after its size was held against the purpose's cap and the event was recorded: who, from
-   which purpose, digests of its name and its content, its size. The name itself may hold data, and is not kept.
+2. A file leaves by Lab only after its size was held against the purpose's cap, its age against law 1, and the event was
+   recorded: who, from which purpose, digests of its name and its content, its size. The name itself may hold data, and
+   is not kept. What has to go does not leave in the time until it is removed.
 3. The cap is the least over the contracts of all products of the purpose (`kai.downloadBytes`), for what of which of
    them a file holds nobody can tell.
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from kaianalytics.errors import PolicyRefused, Refused
@@ -51,6 +52,7 @@ class Workspaces:
         """Record a file that is about to leave; PolicyRefused where it is too large or not of the caller's purposes."""
         purpose, size = str(body.get("purpose", "")), body.get("size")
         name, content = (_digest(body.get(field)) for field in ("name", "content"))
+        made = _moment(body.get("made"))
         if type(size) is not int or size < 0:
             raise Refused("SIZE", "A download says how large it is.", hint="use the kaianalytics Lab")
         serving = self._context.serving()
@@ -68,6 +70,13 @@ class Workspaces:
                 f"The file has {size:,} bytes, and a download of `{purpose}` has at most {cap:,}.",
                 rule="what leaves a workspace as a file is capped and recorded",
                 hint="download an aggregate, or show it in the notebook",
+            )
+        if made < (since := files_since(self._context, purpose)):
+            raise PolicyRefused(
+                "FILE_EXPIRED",
+                f"Files of `{purpose}` from before {since} have to go, and this is one of them.",
+                rule="rows in files are kept no longer than rows in stores, and not past a stop request",
+                hint="make the file anew; `kai workspace sweep` removes what has to go",
             )
         facts = {"name": name, "content": content, "size": size}
         self._context.records.append(self._context.event(caller.user, "workspace.downloaded", purpose, **facts))
@@ -93,6 +102,14 @@ def files_since(context: Context, purpose: str) -> str:
     kept = utc(context.clock() - timedelta(days=min(days))) if days else ""
     with context.records.reading() as view:
         return max(kept, stops.latest(view, purpose))
+
+
+def _moment(value: object) -> str:
+    """A time as the records write it."""
+    try:
+        return utc(datetime.fromisoformat(str(value)))
+    except (ValueError, OverflowError):
+        raise Refused("MADE", "A download says when its file was made.", hint="use the kaianalytics Lab") from None
 
 
 def _digest(value: object) -> str:

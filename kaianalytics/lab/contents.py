@@ -2,7 +2,7 @@
 
 Laws:
 1. A file leaves a workspace through one door, `get`: raw files, downloads and previews all end there. The gateway is
-   told first, holds the size against the purpose's cap, and records it; without its word nothing leaves.
+   told first, holds size and age against what the purpose allows, and records it; without its word nothing leaves.
 2. The server follows no link in a workspace (`beneath`), makes no checkpoints in it, and moves nothing in or out.
 3. Files may be uploaded and deleted there. Notebooks are kept in the notebooks' folder, which no kernel can reach.
 """
@@ -26,7 +26,7 @@ from traitlets import default
 from kaianalytics.client.launch import kernel_user
 from kaianalytics.client.transport import GatewayClient
 from kaianalytics.errors import KaiError, Refused
-from kaianalytics.lab import beneath, environment
+from kaianalytics.lab import beneath, environment, expiry
 from kaianalytics.protocol import API
 
 NAME = "workspaces"
@@ -151,11 +151,11 @@ class KaiContents(AsyncLargeFileManager):
         """The bytes of a file that the gateway lets out (law 1)."""
         if facts.st_size > READ_MAX:
             raise HTTPError(413, "The file is larger than any download may be.")
-        whole: bytes = await self._on_disk(_read, parts)
+        whole, made = await self._on_disk(_read, parts)
         name, content = (hashlib.sha256(data).hexdigest() for data in ("/".join(parts).encode(), whole))
-        asked = {"purpose": parts[0], "name": name, "content": content, "size": len(whole)}
+        asked = {"purpose": parts[0], "name": name, "content": content, "size": len(whole), "made": made}
         await asyncio.to_thread(_ask, "POST", f"{API}/workspaces/downloads", asked)
-        return whole
+        return bytes(whole)
 
     async def _is(self, path: str, kind: Any) -> bool:
         try:
@@ -205,9 +205,12 @@ def _facts(root: Path, parts: list[str]) -> os.stat_result:
         return os.stat(beneath.plain(parts[-1]), dir_fd=above, follow_symlinks=False)
 
 
-def _read(root: Path, parts: list[str]) -> bytes:
+def _read(root: Path, parts: list[str]) -> tuple[bytes, str]:
+    """A file's bytes, and when it was made."""
+    with beneath.folder(root, parts[:-1]) as above:
+        made = expiry.made(above, parts[-1], os.stat(parts[-1], dir_fd=above, follow_symlinks=False))
     with beneath.file(root, parts) as opened, os.fdopen(os.dup(opened), "rb") as stream:
-        return stream.read(READ_MAX + 1)
+        return stream.read(READ_MAX + 1), datetime.fromtimestamp(made, UTC).isoformat()
 
 
 def _model(parts: list[str], facts: os.stat_result) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def _old(workspace: Path, before: float) -> Iterator[tuple[int, str]]:
     for _, _, names, folder in os.fwalk(workspace, follow_symlinks=False):
         for name in names:
             facts = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            if stat.S_ISREG(facts.st_mode) and _made(folder, name, facts) < before:
+            if stat.S_ISREG(facts.st_mode) and made(folder, name, facts) < before:
                 yield folder, name
 
 
@@ -53,7 +53,7 @@ def _unlinked(folder: int, name: str) -> bool:
     return False
 
 
-def _made(folder: int, name: str, facts: os.stat_result) -> float:
+def made(folder: int, name: str, facts: os.stat_result) -> float:
     """When a file was made; where the file system does not know, when its entry last changed."""
     if (told := getattr(facts, "st_birthtime", None)) is not None:
         return float(told)

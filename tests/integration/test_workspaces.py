@@ -8,8 +8,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,19 @@ import pytest
 from support.kernels import manager_for, running, server_environment
 from support.real_world import Gateway, World, refusal, soon
 
-from kaianalytics.errors import HomeFault
+from kaianalytics.custody.keys import Keys
+from kaianalytics.errors import HomeFault, KaiError
+from kaianalytics.gateway.context import Context
+from kaianalytics.gateway.custodian import CurrentRoles
+from kaianalytics.gateway.isolation import Isolation
+from kaianalytics.gateway.serving import CurrentServing
+from kaianalytics.gateway.tokens import Identity, utc_now
+from kaianalytics.gateway.workspaces import Workspaces
 from kaianalytics.lab import beneath, expiry, kernelspecs
 from kaianalytics.lab.start import LabFacts, start_lab
 from kaianalytics.policy.leaving import DOWNLOAD_BYTES
-from kaianalytics.protocol import API
+from kaianalytics.protocol import API, GUARD_RAILS_ONLY
+from kaianalytics.records.database import Records
 
 PURPOSE = "service-improvement"
 
@@ -295,17 +304,70 @@ def test_a_download_that_says_nothing_of_itself_is_refused(gateway: Gateway) -> 
         return gateway.as_(user).request_json("POST", f"{API}/workspaces/downloads", body)
 
     digest = "0" * 64
-    good = {"purpose": PURPOSE, "name": digest, "content": digest, "size": 1}
-    for change in ({"size": -1}, {"size": True}, {"size": "1"}, {"name": "rows.csv"}, {"content": ""}):
+    good = {"purpose": PURPOSE, "name": digest, "content": digest, "size": 1, "made": now()}
+    wrong = ("", "soon", "2026-11-25", "9999-12-31T23:59:59-23:00", 5, None)
+    changes = [{"size": -1}, {"size": True}, {"size": "1"}, {"name": "rows.csv"}, {"content": ""}]
+    for change in [*changes, *({"made": made} for made in wrong)]:
         body = {**good, **change}
         code = refusal(
             lambda body=body: gateway.as_("aiko").request_json("POST", f"{API}/workspaces/downloads", body)
         ).code
-        assert code in ("SIZE", "DIGEST")
+        assert code in ("SIZE", "DIGEST", "MADE")
     refused = refusal(lambda: gateway.as_("mio").request_json("POST", f"{API}/workspaces/downloads", good))
     assert refused.code and gateway.as_("aiko").request_json("POST", f"{API}/workspaces/downloads", good) == {
         "granted": True
     }
+
+
+def now(**ago: float) -> str:
+    return (datetime.now(UTC) - timedelta(**ago)).isoformat()
+
+
+def test_what_has_to_go_does_not_leave_before_it_is_removed(world: World) -> None:
+    digest = "0" * 64
+
+    def code(made: str, purpose: str = PURPOSE) -> str:
+        body = {"purpose": purpose, "name": digest, "content": digest, "size": 1, "made": made}
+        try:
+            gateway.as_("aiko").request_json("POST", f"{API}/workspaces/downloads", body)
+        except KaiError as refused:
+            return refused.code
+        return ""
+
+    with world.gateway() as gateway:
+        assert [code(now(days=days)) for days in (0, 30, 4000)] == ["", "", "FILE_EXPIRED"], "retention reaches a file"
+        world.kai("stop", "C-000001", "--scope", PURPOSE)
+        assert code(now(minutes=5)) == "FILE_EXPIRED", "and a stop request does"
+        assert code(now(minutes=5), "ad-targeting") == "", "which was for another purpose"
+        assert code(now(seconds=-60)) == ""
+    assert [event.subject for event in world.events("workspace.downloaded")] == [PURPOSE] * 2 + [
+        "ad-targeting",
+        PURPOSE,
+    ]
+
+
+def test_files_past_the_retention_of_rows_are_removed(world: World, tmp_path: Path) -> None:
+    """From the contracts to the file: the custodian's clock stands two years ahead, for a file's time can't be set."""
+    home, workspace = world.home, tmp_path / "workspace"
+    workspace.mkdir()
+    keys = Keys.load(home)
+    with closing(Records.of(home, keys)) as records:
+
+        def since(ahead: int) -> str:
+            def clock() -> datetime:
+                return utc_now() + timedelta(days=ahead)
+
+            isolation = Isolation(GUARD_RAILS_ONLY, os.getuid())
+            context = Context(home, keys, records, CurrentServing(home.stores), CurrentRoles(home), clock, isolation)
+            caller = Identity("token", "aiko", os.getuid())
+            return str(Workspaces(context).rules(caller)["purposes"][PURPOSE]["files_since"])
+
+        (workspace / "rows.csv").write_text("rows")
+        tables = CurrentServing(home.stores)().contracts.products["sessions"]
+        kept = tables.retention.days if tables.retention else 0
+        assert expiry.sweep(workspace, since(kept - 1)) == 0
+        assert expiry.sweep(workspace, since(kept + 1)) == 1
+        assert [path.name for path in workspace.iterdir()] == [expiry.NOTE]
 
 
 # Beneath
