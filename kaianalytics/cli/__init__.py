@@ -19,6 +19,8 @@ NOUNS = {
     "contracts": ("contracts", "app", "Custodian"),
     "build": ("build", "build_command", "Custodian"),
     "identity": ("identity", "app", "Custodian"),
+    "session": ("session", "app", "Custodian"),
+    "keys": ("keys", "app", "Custodian"),
     "gateway": ("gateway", "app", "Custodian"),
     "budget": ("budget", "app", "Custodian"),
     "release": ("release", "app", "Custodian"),

@@ -13,6 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as ProgressBar
 
 from kaianalytics.cli.terminal import console, for_people, open_home, table
+from kaianalytics.custody.contracts import load
+from kaianalytics.custody.keys import Keys
+from kaianalytics.gateway.rotation import carry_stops
 from kaianalytics.warehouse.builder import Progress, build
 from kaianalytics.warehouse.manifest import BuildSummary, TableSummary
 from kaianalytics.warehouse.ordering import build_order
@@ -38,7 +41,10 @@ def build_command(
     """Build the stores of every open purpose from the sources, verify them, and publish them at one stroke."""
     now = datetime.now(UTC)
     day = _day(as_of) if as_of else now.astimezone().date()
-    order = build_order(open_home(), day, now, Room(memory, threads))
+    home = open_home()
+    order = build_order(home, day, now, Room(memory, threads))
+    if carried := carry_stops(home, Keys.load(home), load(home.contracts), now):
+        console.print(f"Stops taken under an earlier key reach this build too: {carried} more pseudonyms.")
     with _progress() as progress:
         summary = build(order, progress)
     _show(summary)

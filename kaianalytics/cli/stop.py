@@ -37,9 +37,17 @@ def stop(
     if not set(purposes) <= set(every):
         raise Refused("SCOPE", f"`{scope}` is no stated purpose.", hint=f"all, or one of: {', '.join(every)}")
     domain = contracts.products[known.product].column(known.key).key or known.key
-    names = {purpose: Pseudonymiser(keys.pseudonym_key(purpose), domain).name(person) for purpose in purposes}
+    # under earlier keys too: a build that was made with one of them may still be the one that is served
+    by_key = zip(*(names_of(keys, purpose, domain, person) for purpose in purposes), strict=True)
     event = AuditEvent(utc_now(), "custodian", "stop.recorded", scope)
     with Records.of(home, keys).writing(event) as tx:
-        epoch = stops.record(tx, stops.Stop(scope, population, names))
+        for names in by_key:
+            epoch = stops.record(tx, stops.Stop(scope, population, dict(zip(purposes, names, strict=True))))
     console.print(f"In effect from the next question on, as epoch {epoch}. Scope: {scope}.")
     console.print("Add it to the stop_requests source too: the next build then leaves the person out of every file.")
+
+
+def names_of(keys: Keys, purpose: str, domain: str, person: str) -> list[str]:
+    """A person's pseudonyms under one purpose, by the present key and then by each earlier one."""
+    secrets = (keys.pseudonym_key(purpose), *keys.earlier_pseudonym_keys(purpose))
+    return [Pseudonymiser(secret, domain).name(person) for secret in secrets]

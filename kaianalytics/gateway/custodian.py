@@ -20,6 +20,7 @@ from kaianalytics.gateway.enforcement import Enforcement
 from kaianalytics.gateway.guard.admission import Guard
 from kaianalytics.gateway.isolation import Isolation
 from kaianalytics.gateway.reviewing import Reviewing
+from kaianalytics.gateway.rotation import settle
 from kaianalytics.gateway.runs import Runs
 from kaianalytics.gateway.serving import CurrentServing
 from kaianalytics.gateway.tokens import Tokens, utc_now
@@ -56,6 +57,7 @@ def open_custodian(home: Home) -> Iterator[Custodian]:
         undo.callback(records.close)
         serving, roles = CurrentServing(home.stores), CurrentRoles(home)
         context = Context(home, keys, records, serving, roles, utc_now, Isolation.tested_now())
+        settle(context.records, context.keys, context.clock())
         declare_caps(context)
         withdraw_pages(context)
         guard = Guard()
@@ -121,7 +123,7 @@ class CurrentRoles:
 
 def _rooms(context: Context, guard: Guard, pool: WorkerPool) -> Custodian:
     tokens = Tokens(context.keys.token_key)
-    doorkeeper = Doorkeeper(context, tokens)
+    doorkeeper = Doorkeeper(context, tokens, pool.close)
     return Custodian(
         doorkeeper=doorkeeper,
         catalogue=Catalogue(context),

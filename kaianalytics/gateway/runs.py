@@ -17,6 +17,7 @@ from kaianalytics.gateway.context import Context
 from kaianalytics.gateway.door.identity import Doorkeeper
 from kaianalytics.gateway.isolation import Statement
 from kaianalytics.gateway.serving import Serving
+from kaianalytics.gateway.sessions import RUN_LEASED, session_facts
 from kaianalytics.gateway.tokens import Identity, Session, new_token_id
 from kaianalytics.policy.decision import Deny, Request, decide
 from kaianalytics.policy.views import slice_digest
@@ -50,10 +51,12 @@ class Runs:
             refusal.recorded = True
             raise
         level = self._level(caller, body)
-        event = self._context.event(caller.user, "run.leased", report, passport=passport.passport_id, isolation=level)
+        event = self._context.event(caller.user, RUN_LEASED, report, passport=passport.passport_id, isolation=level)
         with self._context.records.writing(event) as tx:
             run = runs.lease(tx, report=report, passport_id=passport.passport_id)
-        return asdict(RunGrant(run, self._doorkeeper.grant(self._session(caller, passport, run, level))))
+            session = self._session(caller, passport, run, level)
+            tx.event.note(**session_facts(session))
+        return asdict(RunGrant(run, self._doorkeeper.grant(session)))
 
     def finish(self, caller: Identity, number: int, body: Mapping[str, Any]) -> dict[str, Any]:
         """Publish the executed notebook, or record the run as failed; a refused publication fails the run."""

@@ -1,14 +1,17 @@
 """Tokens: signed, short-lived, and good for one thing.
 
-An *identity token* says who somebody is and from which OS user; a person keeps it in a file. A *purpose token* is what
-a kernel holds: one user, one purpose, one kernel, until it expires; it opens rows and statistics and nothing else. The
-two have different audiences, so neither passes for the other. JWT by PyJWT, HMAC-SHA-256 with the custodian's key.
+An *identity token* says who somebody is and from which OS user; a person keeps it in a file, for as many days as the
+custodian said. A *purpose token* is what a kernel holds: one user, one purpose, one kernel, for twelve hours, or for
+one where the kernel is a report's run; it opens rows and statistics and nothing else. Neither is renewed: a kernel gets
+another at its next start, which ends the one before. The two have different audiences, so neither passes for the other.
+JWT by PyJWT, HMAC-SHA-256 with the custodian's key.
 """
 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -58,7 +61,11 @@ class Session:
         return self.session_id
 
 
-_OF_A_SESSION = tuple(each.name for each in fields(Session) if each.name not in ("session_id", "user"))
+_SESSION_CLAIMS = {
+    field.name: int if field.name in ("uid", "run") else str
+    for field in fields(Session)
+    if field.name not in ("session_id", "user")
+}
 
 
 class Tokens:
@@ -74,19 +81,19 @@ class Tokens:
     def mint_session(self, session: Session, now: datetime) -> tuple[str, datetime]:
         """A token for one kernel, and when it expires."""
         lifetime = RUN_LIFETIME if session.kind == "report" else INTERACTIVE_LIFETIME
-        claims = {name: getattr(session, name) for name in _OF_A_SESSION}
+        claims = {name: value for name, value in asdict(session).items() if name in _SESSION_CLAIMS}
         token = self._mint("kai-purpose", session.user, session.session_id, now, lifetime, claims)
         return token, now + lifetime
 
     def read_identity(self, token: str) -> Identity:
         """Who the identity token names; IdentityRefused if it is forged, expired or of another kind."""
-        claims = self._read("kai-identity", token, ("uid",))
+        claims = self._read("kai-identity", token, {"uid": int})
         return Identity(claims["jti"], claims["sub"], claims["uid"])
 
     def read_session(self, token: str) -> Session:
         """What the purpose token stands for; IdentityRefused if it is forged, expired or of another kind."""
-        claims = self._read("kai-purpose", token, _OF_A_SESSION)
-        return Session(session_id=claims["jti"], user=claims["sub"], **{name: claims[name] for name in _OF_A_SESSION})
+        claims = self._read("kai-purpose", token, _SESSION_CLAIMS)
+        return Session(claims["jti"], claims["sub"], **{name: claims[name] for name in _SESSION_CLAIMS})
 
     def _mint(
         self, audience: str, user: str, token_id: str, now: datetime, lifetime: timedelta, claims: dict[str, Any]
@@ -94,12 +101,13 @@ class Tokens:
         standard = {"aud": audience, "sub": user, "jti": token_id, "iat": now, "exp": now + lifetime}
         return jwt.encode({**claims, **standard}, self._key, algorithm=ALGORITHM)
 
-    def _read(self, audience: str, token: str, claims: tuple[str, ...]) -> dict[str, Any]:
-        required = [*REQUIRED, *claims]  # a token of another version is none that this gateway reads
+    def _read(self, audience: str, token: str, types: Mapping[str, type]) -> dict[str, Any]:
+        options: Any = {"require": [*REQUIRED, *types]}
         try:
-            return jwt.decode(
-                token, self._key, algorithms=[ALGORITHM], audience=audience, options={"require": required}
-            )
+            claims = jwt.decode(token, self._key, algorithms=[ALGORITHM], audience=audience, options=options)
+            if any(type(claims[name]) is not kind for name, kind in types.items()):
+                raise jwt.InvalidTokenError
+            return claims
         except jwt.ExpiredSignatureError:
             raise IdentityRefused(
                 "TOKEN_EXPIRED",

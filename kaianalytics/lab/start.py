@@ -19,6 +19,15 @@ from kaianalytics.errors import HomeFault
 from kaianalytics.lab import environment
 from kaianalytics.lab.kernelspecs import PREFIX
 
+# of every answer of the server; `frame-ancestors` as Jupyter has it, which shows pages of its own in frames
+HEADERS = {
+    "Content-Security-Policy": "frame-ancestors 'self'; object-src 'none'; base-uri 'self'",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Access-Control-Allow-Origin": "null",  # else Jupyter allows the origin of whoever brings the token
+}
 # Lab's settings where a person has chosen no other; a fresh kernel's first completion takes longer than Lab's second
 DEFAULTS = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -95,6 +104,11 @@ def configuration(facts: LabFacts) -> dict[str, Any]:
             # root is asked for by containers; the kernels' confinement does not rest on this user being another
             "allow_root": os.geteuid() == 0,
             "terminals_enabled": False,
+            # Jupyter's own defaults, said here because the wall rests on them: a page of another origin changes nothing
+            "disable_check_xsrf": False,
+            "allow_origin": "",
+            "allow_remote_access": False,
+            "tornado_settings": {"headers": HEADERS},
             "kernel_spec_manager_class": "kaianalytics.lab.server.KaiKernelSpecs",
             "kernel_manager_class": "kaianalytics.lab.server.KaiKernels",
             "contents_manager_class": "kaianalytics.lab.contents.KaiContents",

@@ -158,9 +158,13 @@ def event(view: Reading, sequence: int) -> StoredEvent | None:
     return None if row is None else _stored(row)
 
 
-def events(view: Reading, *, after: int = 0, kind: str = "", subject: str = "") -> Iterator[StoredEvent]:
-    """The events past number `after` in their order, of one kind or subject where named; read as they are asked for."""
+def events(
+    view: Reading, *, after: int = 0, kind: str = "", subject: str = "", since: datetime | None = None
+) -> Iterator[StoredEvent]:
+    """The events past number `after` in their order, of one kind, subject or time where named; read as asked for."""
     query = select(audit_events).where(audit_events.c.seq > after).order_by(audit_events.c.seq)
+    if since is not None:
+        query = query.where(audit_events.c.at >= utc(since))
     if kind:
         query = query.where(audit_events.c.kind == kind)
     if subject:

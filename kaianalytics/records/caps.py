@@ -191,7 +191,7 @@ def steward_signed(event: StoredEvent, key: CapKey, cap: tuple[int, int], keys: 
     if any(act.get(name) != value for name, value in meant.items()):
         return False
     try:
-        return keys.verify(bytes.fromhex(signature), _act_bytes(act))
+        return keys.verify(bytes.fromhex(signature), _act_bytes(act), event=event.sequence)
     except ValueError:  # not hex
         return False
 

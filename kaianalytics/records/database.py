@@ -14,7 +14,7 @@ one event, which the next write or the next start repairs; `repaired` says so, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -92,6 +92,16 @@ class Records:
         with self.writing(event) as tx:
             return tx.sequence
 
+    def rotate(self, replace: Callable[[int], Keys]) -> Keys:
+        """Go on with the keys that `replace` puts in place, the last event being that number; the head is theirs."""
+        with self._lock.held():
+            with begun(self._engine, writing=False) as connection:
+                link = self._agree(Reading(connection))
+            self._keys = replace(link.sequence)
+            self._head = self._head.signed_by(self._keys)
+            self._head.write(link)
+            return self._keys
+
     def verify(self) -> Verified:
         """Walks the whole chain, replays it, and compares every table and the head with it.
 
@@ -114,6 +124,7 @@ class Records:
 
     def _agree(self, view: Reading) -> Link:
         """The chain's last link, once the head says the same; repairs what a crash explains."""
+        self._keys.demand_current()
         last = audit.tip(view)
         link = audit.GENESIS if last is None else last.link
         if behind(self._head.read(), last):

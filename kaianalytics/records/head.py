@@ -9,9 +9,10 @@
     chain ahead by more                                      HEAD_BEHIND
     chain without a head                                     HEAD_ABSENT
     a head that can't be read, or that another key signed    HEAD_FORGED
+    a head that an earlier key signed, while it was in use   go on: the keys were rotated just now
 
-All but the first three are faults: nothing starts. Restoring head and records *together* can't be noticed until the
-head is anchored outside.
+All but the first three and the last are faults: nothing starts. Restoring head and records *together* can't be noticed
+until the head is anchored outside.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ class HeadFile:
         self._path = path
         self._keys = keys
 
+    def signed_by(self, keys: Keys) -> HeadFile:
+        """The same file, to be written under other keys."""
+        return HeadFile(self._path, keys)
+
     def read(self) -> Link | None:
         """The head, its signature checked; None where there is no file; RecordsFault HEAD_FORGED."""
         try:
@@ -47,7 +52,9 @@ class HeadFile:
         try:
             found = json.loads(text)
             head = Link(found["sequence"], found["hash"])
-            if self._keys.verify(bytes.fromhex(found["signature"]), _signed_bytes(head)):
+            signer = self._keys.signer(bytes.fromhex(found["signature"]), _signed_bytes(head))
+            # an earlier key signs no older head either: that would be one from before the rotation, put back
+            if signer is not None and signer.until in (None, head.sequence):
                 return head
         except (ValueError, KeyError, TypeError, RecursionError):
             pass

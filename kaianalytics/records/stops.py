@@ -55,6 +55,12 @@ def epoch(view: Reading) -> int:
     return int(row[0]) if row else 0
 
 
+def recorded(view: Reading) -> tuple[Stop, ...]:
+    """Every stop that was ever taken, in order."""
+    rows = view.rows(select(stops).order_by(stops.c.seq))
+    return tuple(Stop(row.scope, row.population, json.loads(row.pseudonyms)) for row in rows)
+
+
 def pending(view: Reading, purpose: str) -> tuple[str, ...]:
     """The pseudonyms, under this purpose, of everyone whose use for it must stop; each once, in order."""
     query = select(stops.c.pseudonyms).where(or_(stops.c.scope == ALL_PURPOSES, stops.c.scope == purpose))

@@ -618,11 +618,14 @@ def test_no_two_different_questions_share_a_digest_and_so_a_free_answer(template
     assert len(set(asked.values())) == len(asked) > 250
     # one measurement under two names, or with its columns in another order, is the same draw; nothing else is
     names = (("COUNT(*) AS m FROM", "COUNT(*) AS n FROM"), ("device AS service", "device"))
-    order = ("COUNT(*) AS n, device FROM", "device, COUNT(*) AS n FROM")
+    orders = (
+        ("COUNT(*) AS n, device FROM", "device, COUNT(*) AS n FROM"),
+        ("COUNT(*) AS m, SUM(pages) AS n FROM", "SUM(pages) AS n, COUNT(*) AS m FROM"),
+    )
     measured = {}
     for sql in asked:
         plain = sql
-        for name, other in (*names, order):
+        for name, other in (*names, *orders):
             plain = plain.replace(f"SELECT {name}", f"SELECT {other}", 1)
         measured.setdefault(plain, set()).add(charged[sql])
     assert all(len(digests) == 1 for digests in measured.values())

@@ -96,7 +96,7 @@ QUESTION = {
     "bounds": {"rows": 3, "values": {"pages": [0, 5]}},
 }
 TABLES = {"labels": {"device": ["phone", None], "weight": [1, 2.5], "good": [True, False]}}
-KEYS = keys.Keys(signing=b"1" * 32, token=b"2" * 32, pseudonym=b"3" * 32)
+KEYS = keys.Keys(dict(zip(keys.KINDS, (b"1" * 32, b"2" * 32, b"3" * 32), strict=True)), dict.fromkeys(keys.KINDS, ""))
 PROFILE = Profile(
     100, ((Decimal("0.5"), Decimal(2)), (Decimal(1), Decimal(9))), {"pages": ((Decimal(1), Decimal(50)),)}
 )
@@ -288,7 +288,7 @@ def yamls(name: str) -> st.SearchStrategy[bytes]:
 FOLDER = Path("/nowhere")
 TOKEN = TOKENS.mint_session(SESSION, datetime.now(UTC))[0].encode()
 SIGNED = {"aud": "kai-purpose", "sub": "aiko", "jti": "x", **dict.fromkeys(asdict(SESSION), "")}
-MATERIAL = {"version": 1, **dict.fromkeys(("signing", "token", "pseudonym"), "00" * 32)}
+MATERIAL = {"version": 2, **dict.fromkeys(keys.KINDS, {"key": "00" * 32, "made": ""}), "retired": []}
 SHAPE = (KeyError, TypeError, ValueError, AttributeError)  # what `client._read` turns into one fault
 
 DECODERS = (

@@ -49,7 +49,7 @@ class Doors:
         answer = self.ask(method, path, token, **sent)
         assert answer.status_code == status, answer.text
         said: Mapping[str, Any] = answer.json()["refused"]
-        assert said["message"] and set(said) == {"code", "message", "rule", "hint"}
+        assert said["message"] and set(said) - {"place", "reference"} == {"code", "message", "rule", "hint"}
         recorded = [event for event in self.gateway.world.events(after=before) if "refused" in event.kind]
         assert [said["code"]] == [code for event in recorded for code in _codes(event.facts())]
         assert not any(secret in answer.text for secret in self.secrets)
@@ -223,8 +223,8 @@ def test_a_submission_is_checked_field_by_field(
 
 
 def test_a_request_that_is_too_large_is_refused_and_not_kept(doors: Doors, session: Asker) -> None:
-    endless = (b" " * 1024 * 1024 for _ in range(64))
-    assert doors.refused("POST", f"{API}/sql", session.token, 422, content=endless) == "TOO_LARGE"
+    content = b" " * 1024 * 1024
+    assert doors.refused("POST", f"{API}/sql", session.token, 422, content=content) == "TOO_LARGE"
 
 
 HOSTILE = (

@@ -101,6 +101,48 @@ def test_a_purposes_kernel_starts_and_a_closed_purpose_says_why_not(server: http
     assert "is not open to the sandbox. [PURPOSE_NOT_OPEN]" in refused.json()["message"]
 
 
+def test_a_page_of_another_origin_changes_nothing_with_a_persons_cookie(server: httpx.Client) -> None:
+    """A form elsewhere sends the cookie along; what it can't know is the token beside it, `_xsrf`."""
+    session = {"path": "x.ipynb", "type": "notebook", "name": "", "kernel": {"name": "kai-ad-targeting"}}
+    changes = (
+        ("POST", "api/sessions", session),
+        ("POST", "api/kernels", {"name": "kai-ad-targeting"}),
+        ("PUT", "api/contents/planted.txt", {"type": "file", "format": "text", "content": "x"}),
+        ("POST", "api/contents", {"type": "file", "ext": ".txt"}),
+        ("PATCH", "api/contents/a.ipynb", {"path": "b.ipynb"}),
+        ("POST", "api/shutdown", {}),
+    )
+    # as a browser that has logged in: it brings a cookie, and no token
+    with httpx.Client(base_url=server.base_url, timeout=60, follow_redirects=True) as with_cookie:
+        with_cookie.get("lab?token=a-test").raise_for_status()
+        xsrf = with_cookie.cookies["_xsrf"]
+        for method, path, body in changes:
+            for headers in ({}, {"X-XSRFToken": "guessed"}, {"Content-Type": "text/plain"}):
+                answer = with_cookie.request(method, path, json=body, headers=headers)
+                assert answer.status_code == 403, (method, path, headers)
+            elsewhere = {"X-XSRFToken": xsrf, "Origin": "https://evil.example"}
+            assert with_cookie.request(method, path, json=body, headers=elsewhere).status_code in (403, 404)
+        known = {"X-XSRFToken": xsrf}
+        made = with_cookie.put("api/contents/mine.txt", json=changes[2][2], headers=known)
+        assert made.status_code == 201  # the same request, from Lab itself
+        assert with_cookie.delete("api/contents/mine.txt").status_code == 403
+        assert with_cookie.delete("api/contents/mine.txt", headers=known).status_code == 204
+    assert server.get("api/kernels").json() == []
+
+
+def test_another_hosts_name_is_not_this_servers(server: httpx.Client) -> None:
+    assert server.get("api/contents", headers={"Host": "evil.example"}).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["lab", "api/contents", "api/kernelspecs", "files/nothing", "login", "static/nothing"])
+def test_every_answer_of_the_server_says_who_may_frame_and_read_it(server: httpx.Client, path: str) -> None:
+    said = server.get(path, headers={"Origin": "https://evil.example"}).headers
+    assert "frame-ancestors 'self'" in said["content-security-policy"]
+    assert said["x-content-type-options"] == "nosniff"
+    assert said["referrer-policy"] == "same-origin"
+    assert said.get("access-control-allow-origin", "null") == "null"
+
+
 def test_there_are_no_terminals_and_no_news(server: httpx.Client) -> None:
     assert server.post("api/terminals").status_code == 404
     page = server.get("lab").text

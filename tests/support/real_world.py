@@ -33,7 +33,7 @@ from kaianalytics.client.transport import Door, _Sockets, connect_to
 from kaianalytics.custody.home import Home
 from kaianalytics.custody.keys import Keys
 from kaianalytics.errors import KaiError
-from kaianalytics.gateway.tokens import Tokens, utc_now
+from kaianalytics.gateway.tokens import Tokens, new_token_id, utc_now
 from kaianalytics.lab.handover import connect_bound
 from kaianalytics.protocol import API, binding
 from kaianalytics.records import audit
@@ -235,7 +235,7 @@ class Gateway:
 
     def session(self, user: str = "aiko", purpose: str = "service-improvement") -> Asker:
         """A kernel's session."""
-        grant = self.as_(user).request_json("POST", f"{API}/sessions", {"purpose": purpose, "kernel": "kernel"})
+        grant = self.as_(user).request_json("POST", f"{API}/sessions", {"purpose": purpose, "kernel": new_token_id()})
         token = grant["token"]
         # as a kernel's: deadlines are the gateway's
         return Asker(token, Door(lambda: self.connect(token), token, timeout=None), grant)

@@ -16,6 +16,7 @@ from kaianalytics.errors import KaiError
 from kaianalytics.protocol import API
 
 SMALL = "SELECT COUNT(*) AS n FROM sessions"
+ENDLESS = "SELECT SUM(sqrt(a.pages + b.pages + c.pages)) AS x FROM sessions AS a, sessions AS b, sessions AS c"
 
 
 class Waiting(threading.Thread):

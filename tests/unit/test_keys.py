@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from kaianalytics.custody.home import Home
-from kaianalytics.custody.keys import Keys
+from kaianalytics.custody.keys import KINDS, Keys, Kind, new_secret
 from kaianalytics.errors import HomeFault
+
+RETIRED = {"kind": "signing", "key": "00" * 32, "made": "", "retired": "", "until": 1}
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ def test_each_purpose_has_a_pseudonym_key_of_its_own(keys: Keys) -> None:
 def test_no_secret_is_shown(home: Home, keys: Keys) -> None:
     shown = f"{keys!r} {keys!s} {keys.key_id} {keys.public_key_id}"
     material = json.loads(key_file(home).read_bytes())
-    secrets = [material[name] for name in ("signing", "token", "pseudonym")]
+    secrets = [material[kind]["key"] for kind in KINDS]
     secrets += [keys.pseudonym_key("ad-targeting").hex()]
     assert not any(secret[:12] in shown for secret in secrets)
     assert not hasattr(keys, "__dict__")
@@ -108,13 +110,18 @@ def test_absent_keys_say_so(home: Home) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda material: {**material, "version": 2},
-        lambda material: {**material, "token": material["token"][:-2]},
-        lambda material: {**material, "token": material["pseudonym"]},
-        lambda material: {**material, "signing": "no hex"},
+        lambda material: {**material, "version": 3},
+        lambda material: {**material, "version": 1},
+        lambda material: {**material, "tokens": {**material["tokens"], "key": material["tokens"]["key"][:-2]}},
+        lambda material: {**material, "tokens": material["pseudonyms"]},
+        lambda material: {**material, "signing": {"key": "no hex", "made": ""}},
+        lambda material: {**material, "signing": {"key": 7, "made": ""}},
         lambda material: {**material, "signing": 7},
-        lambda material: {name: value for name, value in material.items() if name != "pseudonym"},
+        lambda material: {name: value for name, value in material.items() if name != "pseudonyms"},
         lambda material: {**material, "extra": ""},
+        lambda material: {**material, "retired": [{"kind": "signing"}]},
+        lambda material: {**material, "retired": [{**RETIRED, "key": "00"}]},
+        lambda material: {**material, "retired": [{**RETIRED, "kind": "tokens"}]},
         lambda material: [material],
     ],
 )
@@ -125,10 +132,65 @@ def test_damaged_keys_are_refused_without_showing_them(home: Home, keys: Keys, d
     with pytest.raises(HomeFault) as fault:
         Keys.load(home)
     assert fault.value.code == "KEYS_DAMAGED"
-    assert material["signing"] not in str(fault.value)
+    assert material["signing"]["key"] not in str(fault.value)
 
 
 def test_making_leaves_one_file_and_no_scraps(home: Home, keys: Keys) -> None:
     with pytest.raises(HomeFault):
         Keys.create(home)
+    assert [file.name for file in home.keys.iterdir()] == ["custodian.json"]
+
+
+def test_the_first_version_of_the_file_is_still_read(home: Home, keys: Keys) -> None:
+    material = json.loads(key_file(home).read_bytes())
+    first = {"signing": "signing", "tokens": "token", "pseudonyms": "pseudonym"}
+    key_file(home).write_text(json.dumps({"version": 1, **{n: material[kind]["key"] for kind, n in first.items()}}))
+    assert [Keys.load(home).id_of(kind) for kind in KINDS] == [keys.id_of(kind) for kind in KINDS]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_key_is_replaced_by_itself(home: Home, keys: Keys, kind: Kind) -> None:
+    signature, names = keys.sign(b"act"), keys.pseudonym_key("ad-targeting")
+    after = keys.successor(kind, new_secret(), 7).replace(home)
+    assert [other for other in KINDS if after.id_of(other) != keys.id_of(other)] == [kind]
+    assert stat.S_IMODE(key_file(home).stat().st_mode) == 0o600
+    assert after.verify(signature, b"act") and not after.verify(signature, b"another act")
+    assert (after.token_key != keys.token_key) == (kind == "tokens")
+    assert (after.pseudonym_key("ad-targeting") != names) == (kind == "pseudonyms")
+    assert after.earlier_pseudonym_keys("ad-targeting") == ((names,) if kind == "pseudonyms" else ())
+    assert sorted(made.id for made in after.all_made() if made.retired) == (
+        [] if kind == "tokens" else [keys.id_of(kind)]
+    )
+
+
+def test_an_earlier_key_has_signed_no_event_after_its_last(home: Home, keys: Keys) -> None:
+    signature = keys.sign(b"act")
+    after = keys.successor("signing", new_secret(), 7).replace(home)
+    assert [after.verify(signature, b"act", event=number) for number in (6, 7, 8)] == [True, True, False]
+    assert after.verify(after.sign(b"act"), b"act", event=8)
+    assert not keys.verify(after.sign(b"act"), b"act")
+    assert after.public_keys() == {keys.public_key_id: keys.public_key, after.public_key_id: after.public_key}
+
+
+def test_the_private_half_of_an_earlier_signing_key_and_an_earlier_token_key_are_gone(home: Home, keys: Keys) -> None:
+    before = json.loads(key_file(home).read_bytes())
+    for kind in ("signing", "tokens"):
+        keys = keys.successor(kind, new_secret(), 7).replace(home)  # type: ignore[arg-type]
+    kept = key_file(home).read_text()
+    assert not any(before[kind]["key"] in kept for kind in ("signing", "tokens"))
+    assert before["pseudonyms"]["key"] in kept
+
+
+def test_who_loaded_keys_that_were_replaced_is_told(home: Home, keys: Keys) -> None:
+    keys.demand_current()
+    after = keys.successor("tokens", new_secret()).replace(home)
+    after.demand_current()
+    with pytest.raises(HomeFault) as fault:
+        keys.demand_current()
+    assert fault.value.code == "KEYS_ROTATED"
+
+
+def test_what_a_killed_writer_left_aside_goes_with_the_next(home: Home, keys: Keys) -> None:
+    (home.keys / "custodian.json.0123").write_text("half a key")
+    keys.successor("tokens", new_secret()).replace(home)
     assert [file.name for file in home.keys.iterdir()] == ["custodian.json"]

@@ -1,15 +1,17 @@
 """The gateway's doors: HTTP in, one call of a room behind them, an answer out.
 
 Nothing is decided here. Each door reads one token and hands the work to a thread; `refusing` answers what goes wrong.
+A query ends with its client, and with its session: whoever hangs up, or is revoked, has no query under way.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from functools import partial
 from threading import Event
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
@@ -21,6 +23,7 @@ from starlette.routing import Route
 from kaianalytics.gateway.custodian import Custodian
 from kaianalytics.gateway.door.asking import statistics_request
 from kaianalytics.gateway.door.binding import binding_of
+from kaianalytics.gateway.door.head import BODY_MAX
 from kaianalytics.gateway.door.pieces import InPieces
 from kaianalytics.gateway.door.reading import bearer, json_body, path_number, peer, query_text, text_field
 from kaianalytics.gateway.door.refusing import guarded, no_such_door
@@ -29,7 +32,10 @@ from kaianalytics.gateway.tokens import Identity, Session
 from kaianalytics.protocol import API, ISOLATION_HEADER, ROWS_MEDIA_TYPE, SNAPSHOT_HEADER
 
 T = TypeVar("T")
-QUERIES_PER_USER = 8  # at one time; further ones wait without holding a thread
+_FIRST = asyncio.FIRST_COMPLETED
+QUERIES_PER_USER = 8  # at one time, with the answers that are on their way; further ones wait without holding a thread
+UPLOADS_PER_USER = 2  # of a notebook, at one time
+STANDING_SECONDS = 0.5  # how often it is asked whether the session of a running query still stands
 
 
 def build_app(rooms: Custodian) -> Starlette:
@@ -57,7 +63,9 @@ def build_app(rooms: Custodian) -> Starlette:
         Route(f"{API}/runs/{{run:int}}/finish", door(doors.finish), methods=["POST"]),
     ]
     nowhere = partial(no_such_door, rooms.doorkeeper)
-    return Starlette(routes=routes, exception_handlers={404: nowhere, 405: nowhere})
+    app = Starlette(routes=routes, exception_handlers={404: nowhere, 405: nowhere})
+    app.router.redirect_slashes = False  # or a header, `Host`, would be in the answer
+    return app
 
 
 class Doors:
@@ -72,7 +80,8 @@ class Doors:
         self._runs = rooms.runs
         self._workspaces = rooms.workspaces
         self._pool = rooms.pool
-        self._queries: dict[str, CapacityLimiter] = {}
+        self._queries: dict[str, asyncio.Semaphore] = {}
+        self._uploads: dict[str, asyncio.Semaphore] = {}
 
     async def health(self, request: Request) -> Response:
         return JSONResponse(await run_in_threadpool(self._catalogue.health))
@@ -99,32 +108,37 @@ class Doors:
     async def sql(self, request: Request) -> Response:
         session = self._session(request)
         text = text_field(await json_body(request), "sql")
-        answer = await _unless_gone(
-            request,
-            self._turns(session),
-            lambda gone: self._enforcement.answer_rows(session, text, gone),
-            lambda gone: self._enforcement.cancel(session, gone),
-        )
+        turns = self._turns(session.user)
+        await turns.acquire()
+        try:
+            answer = await self._unless_ended(
+                request,
+                session,
+                lambda gone: self._enforcement.answer_rows(session, text, gone),
+            )
+        except BaseException:
+            turns.release()
+            raise
         headers = {SNAPSHOT_HEADER: answer.snapshot, ISOLATION_HEADER: answer.isolation, "kai-digest": answer.digest}
-        return InPieces(answer.arrow, media_type=ROWS_MEDIA_TYPE, headers=headers)
+        return InPieces(answer.arrow, ROWS_MEDIA_TYPE, headers, turns.release)
 
     async def statistics(self, request: Request) -> Response:
         session = self._session(request)
-        body = await json_body(request)
-        asked = statistics_request(body)
-        release = await _unless_gone(
-            request,
-            self._turns(session),
-            lambda gone: self._enforcement.answer_statistics(session, asked, gone),
-            lambda gone: self._enforcement.cancel(session, gone),
-        )
+        asked = statistics_request(await json_body(request))
+        async with self._turns(session.user):
+            release = await self._unless_ended(
+                request,
+                session,
+                lambda gone: self._enforcement.answer_statistics(session, asked, gone),
+            )
         return JSONResponse(release)
 
     async def statistics_plan(self, request: Request) -> Response:
         session = self._session(request)
         asked = statistics_request(await json_body(request))
-        planned = partial(self._enforcement.plan_statistics, session, asked)
-        return JSONResponse(await to_thread.run_sync(planned, limiter=self._turns(session)))
+        async with self._turns(session.user):
+            plan = await to_thread.run_sync(self._enforcement.plan_statistics, session, asked, limiter=_threads())
+        return JSONResponse(plan)
 
     async def releases(self, request: Request) -> Response:
         session = self._session(request)
@@ -145,8 +159,7 @@ class Doors:
         return JSONResponse(await run_in_threadpool(self._catalogue.budget, session, rho, population))
 
     async def submit(self, request: Request) -> Response:
-        caller = self._identity(request)
-        return JSONResponse(await run_in_threadpool(self._approvals.submit, caller, await json_body(request)))
+        return await self._with_notebook(request, self._approvals.submit)
 
     async def reviews(self, request: Request) -> Response:
         caller = self._identity(request)
@@ -174,19 +187,23 @@ class Doors:
         return JSONResponse(await run_in_threadpool(self._workspaces.removed, caller, await json_body(request)))
 
     async def lease(self, request: Request) -> Response:
-        caller = self._identity(request)
-        return JSONResponse(await run_in_threadpool(self._runs.lease, caller, await json_body(request)))
+        return await self._with_notebook(request, self._runs.lease)
 
     async def finish(self, request: Request) -> Response:
-        caller = self._identity(request)
         run = path_number(request, "run")
-        return JSONResponse(await run_in_threadpool(self._runs.finish, caller, run, await json_body(request)))
+        return await self._with_notebook(request, lambda caller, body: self._runs.finish(caller, run, body))
 
-    def _turns(self, session: Session) -> CapacityLimiter:
-        """The threads that a user's queries may hold: a query waits for the same user's, and for nobody else's."""
-        if session.user not in self._queries:
-            self._queries[session.user] = CapacityLimiter(QUERIES_PER_USER)
-        return self._queries[session.user]
+    async def _with_notebook(
+        self, request: Request, work: Callable[[Identity, dict[str, Any]], dict[str, Any]]
+    ) -> Response:
+        """The answer to a request with a notebook in its body, of which a user has few under way."""
+        caller = self._identity(request)
+        async with self._uploads.setdefault(caller.user, asyncio.Semaphore(UPLOADS_PER_USER)):
+            return JSONResponse(await run_in_threadpool(work, caller, await json_body(request, BODY_MAX)))
+
+    def _turns(self, user: str) -> asyncio.Semaphore:
+        """The queries that a user may have under way: one waits for the same user's, and for nobody else's."""
+        return self._queries.setdefault(user, asyncio.Semaphore(QUERIES_PER_USER))
 
     def _identity(self, request: Request) -> Identity:
         identity = self._doorkeeper.identity(bearer(request), peer(request), binding_of(request))
@@ -198,22 +215,27 @@ class Doors:
         request.state.user = session.user
         return session
 
+    async def _unless_ended(self, request: Request, session: Session, work: Callable[[Event], T]) -> T:
+        """The result of `work` in a thread; its query is cancelled where the client hangs up first, or is revoked."""
+        gone = Event()
+        working = asyncio.ensure_future(to_thread.run_sync(work, gone, limiter=_threads()))
+        hanging_up = asyncio.ensure_future(_disconnected(request))
+        waited_for = {working, hanging_up}
+        try:
+            while not (await asyncio.wait(waited_for, timeout=STANDING_SECONDS, return_when=_FIRST))[0]:
+                await run_in_threadpool(self._doorkeeper.demand_unrevoked, session)
+        finally:
+            hanging_up.cancel()
+            if not working.done():
+                gone.set()  # first: a query that has not begun then never does
+                await run_in_threadpool(self._enforcement.cancel, session, gone)
+                await asyncio.gather(working, return_exceptions=True)
+        return working.result()
 
-async def _unless_gone(
-    request: Request, turns: CapacityLimiter, work: Callable[[Event], T], cancel: Callable[[Event], None]
-) -> T:
-    """The result of `work` in a thread; if the client hangs up first, the event is set and its query is cancelled."""
-    gone = Event()
-    working = asyncio.ensure_future(to_thread.run_sync(work, gone, limiter=turns))
-    hanging_up = asyncio.ensure_future(_disconnected(request))
-    try:
-        await asyncio.wait({working, hanging_up}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            gone.set()  # first: a query that has not begun then never does
-            await run_in_threadpool(cancel, gone)
-        return await working
-    finally:
-        hanging_up.cancel()
+
+def _threads() -> CapacityLimiter:
+    """As many threads as there are turns: turns are what is bounded."""
+    return CapacityLimiter(math.inf)
 
 
 async def _disconnected(request: Request) -> None:

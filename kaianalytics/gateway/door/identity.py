@@ -7,6 +7,7 @@ next request, whatever a token says. Who is refused is recorded.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ from kaianalytics.errors import IdentityRefused, KaiError, PolicyRefused, Refuse
 from kaianalytics.gateway.context import Context
 from kaianalytics.gateway.door.binding import Binding, demand_bound, demand_unbound
 from kaianalytics.gateway.isolation import Statement
+from kaianalytics.gateway.sessions import SESSION_OPENED, KernelSessions, session_facts
 from kaianalytics.gateway.tokens import INTERACTIVE_LIFETIME, Identity, Session, Tokens, new_token_id
 from kaianalytics.gateway.workspaces import files_since
 from kaianalytics.policy.decision import Deny, Request, decide, decide_handler
@@ -29,9 +31,12 @@ NOBODY = "nobody known"  # the actor of a refusal whose token named nobody
 class Doorkeeper:
     """Reads tokens, looks handlers up, and opens a session for one user, purpose and kernel."""
 
-    def __init__(self, context: Context, tokens: Tokens) -> None:
+    def __init__(self, context: Context, tokens: Tokens, end_queries: Callable[[str], None]) -> None:
+        """`end_queries` ends what a session runs, and its workers."""
         self._context = context
         self._tokens = tokens
+        self._kernels = KernelSessions(context)
+        self._end_queries = end_queries
 
     def identity(self, token: str, uid: int, bound: Binding | None) -> Identity:
         """Who asks, by an identity token; IdentityRefused unless it holds, from its OS user, and from no kernel."""
@@ -66,7 +71,10 @@ class Doorkeeper:
     def open_session(
         self, caller: Identity, purpose: str, kernel: str, notebook: str, stated: Statement
     ) -> dict[str, str]:
-        """A purpose token for one kernel of interactive work, and its event; PolicyRefused with every reason."""
+        """A purpose token for one kernel of interactive work, and its event; PolicyRefused with every reason.
+
+        The token that the same kernel had before is ended: a kernel that restarts leaves none behind.
+        """
         contracts, roles = self._context.serving().contracts, self._context.roles()
         request = Request(caller.user, purpose, "interactive")
         decision = decide(request, contracts, roles, self._context.clock().date())
@@ -87,7 +95,11 @@ class Doorkeeper:
             identity=caller.token_id,
         )
         facts = {"grounds": list(decision.grounds), "isolation": session.isolation, "kernel_uid": stated.kernel_uid}
-        self._record(caller, "session.opened", purpose, session=session.session_id, **facts)
+        event = self._context.event(caller.user, SESSION_OPENED, purpose[:200], **session_facts(session), **facts)
+        with self._context.records.writing(event) as tx:
+            earlier = self._kernels.replace(tx, session)
+        if earlier:
+            self._end_queries(earlier)
         return asdict(self.grant(session))
 
     def close_session(self, session: Session) -> None:
@@ -102,6 +114,16 @@ class Doorkeeper:
         decision = decide(Request(session.user, session.purpose, session.kind), contracts, self._context.roles(), today)
         if isinstance(decision, Deny):
             raise decision.refusal()
+
+    def demand_unrevoked(self, bearer: Identity | Session) -> None:
+        """IdentityRefused where the token, or the one that it was asked for with, has been ended."""
+        with self._context.records.reading() as view:
+            if any(revocations.is_revoked(view, token_id) for token_id in _rests_on(bearer)):
+                raise IdentityRefused(
+                    "TOKEN_REVOKED",
+                    "This token was revoked, or its kernel has a newer one.",
+                    hint="restart the kernel; if that is refused too, ask the custodian for another identity token",
+                )
 
     def record_refusal(self, user: str, uid: int, door: str, error: KaiError) -> None:
         """Record a refusal or a fault that no room recorded: who, as far as it is known, from where, at which door."""
@@ -133,9 +155,7 @@ class Doorkeeper:
                 rule="a token is good from one OS user alone",
                 hint="ask the custodian for a token of your own",
             )
-        with self._context.records.reading() as view:
-            if any(revocations.is_revoked(view, token_id) for token_id in _rests_on(bearer)):
-                raise IdentityRefused("TOKEN_REVOKED", "This token was revoked.", hint="ask the custodian for another")
+        self.demand_unrevoked(bearer)
         return bearer
 
     def _record(self, caller: Identity, kind: str, subject: str, **body: object) -> None:

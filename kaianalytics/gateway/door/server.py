@@ -24,13 +24,13 @@ import uvicorn
 from kaianalytics.custody.home import Home
 from kaianalytics.gateway.custodian import open_custodian
 from kaianalytics.gateway.door.app import build_app
+from kaianalytics.gateway.door.headers import HEADERS
 from kaianalytics.gateway.door.peer import PeerProtocol
 from kaianalytics.gateway.logbook import logging_to
 from kaianalytics.gateway.tokens import utc_now
 
 SOCKET_MODE, SOCKET_MODE_OF_GROUP = 0o600, 0o660
 BACKLOG = 128
-CONNECTIONS_MAX = 512  # open at one time; further requests are told 503
 
 
 def serve(home: Home, where: Path, mode: int = SOCKET_MODE) -> None:
@@ -54,12 +54,11 @@ def serve(home: Home, where: Path, mode: int = SOCKET_MODE) -> None:
             log_config=None,
             access_log=False,
             proxy_headers=False,  # else a header could name the peer, where FORWARDED_ALLOW_IPS says so
-            limit_concurrency=CONNECTIONS_MAX,
             server_header=False,
             date_header=False,
+            headers=list(HEADERS),
             timeout_keep_alive=30,
             timeout_graceful_shutdown=5,
-            h11_max_incomplete_event_size=64 * 1024,
         )
         with _announced(home, where):
             _Server(config, custodian.pool.close_all).run(sockets=[listener])
