@@ -28,6 +28,7 @@ import jwt
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from support.warm_kai import WARM_KAI
 
 from kaianalytics.client.transport import Door, _Sockets, connect_to
 from kaianalytics.custody.home import Home
@@ -124,15 +125,7 @@ class World:
         """One `kai` command, typed as a person would."""
         environment = {**os.environ, "KAI_HOME": str(self.root / "home"), "COLUMNS": "200"}
         environment |= {"KAI_IDENTITY": str(self.token_file(identity))} if identity else {}
-        done = subprocess.run(
-            [PYTHON.parent / "kai", *arguments],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        return Typed(done.returncode, done.stdout)
+        return Typed(*WARM_KAI.run([*map(str, arguments)], environment))
 
     def token_file(self, user: str) -> Path:
         """The file of a person's identity token."""
