@@ -236,6 +236,33 @@ def test_a_reports_name_is_no_way_to_its_authors_notebook(gateway: Gateway) -> N
     assert asker.grant["user"] == "aiko"
 
 
+def test_counting_through_the_numbers_shows_nobody_what_is_not_theirs(gateway: Gateway) -> None:
+    source = notebook("secret_of_aiko = 1")
+    review = approved(gateway, "counted", source)
+    run, _ = lease(gateway, "counted", source)
+    before = gateway.world.last_event()
+    for user in ("kaito", "mio"):
+        door = gateway.as_(user)
+        for number in range(review + 3):
+            try:
+                shown = door.request_json("GET", f"{API}/reviews/{number}")
+                assert shown["author"] == user
+            except KaiError as refused:
+                assert refused.code in ("NOT_YOURS", "REVIEW_UNKNOWN") and "secret_of" not in str(refused)
+            decided = {"action": "approve", "note": ""}
+            taken = attempt(
+                lambda n=number, d=door, b=decided: d.request_json("POST", f"{API}/reviews/{n}/decision", b)
+            )
+            assert isinstance(taken, KaiError)
+        for number in range(run + 3):
+            sent = {"notebook": source, "failed": True, "code": "MINE"}
+            ended = attempt(lambda n=number, d=door, b=sent: d.request_json("POST", f"{API}/runs/{n}/finish", b))
+            assert isinstance(ended, KaiError) and ended.code == "ROLE_MISSING"
+    told = gateway.world.events(after=before)
+    assert not [event for event in told if event.kind in ("review.approve", "run.failed", "run.published")]
+    assert len([event for event in told if event.kind == "request.refused"]) > 2 * review
+
+
 def test_a_register_with_a_fault_closes_the_doors_and_is_not_shown(gateway: Gateway) -> None:
     asker = gateway.session()
     put_back = gateway.world.edit("roles.yaml", "roles: [reviewer]", "roles: [overlord-of-kaito]")
