@@ -7,7 +7,7 @@ is then a name of nothing. On the views that the corpora were written for, they 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from kaianalytics.policy.views import ColumnPlan, TablePlan
 
@@ -22,21 +22,21 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {  # by the type they are of
 }
 
 
-def adapted(statements: Sequence[str], views: Mapping[str, TablePlan]) -> list[str]:
-    """The statements with the purpose's names."""
-    names = names_for(views)
+def adapted(statements: Sequence[str], views: Mapping[str, TablePlan], known: Collection[str]) -> list[str]:
+    """The statements with the purpose's names; `known` are the names of all products, which the guard knows."""
+    names = names_for(views, known)
     if not names:
         return list(statements)
     word = re.compile(r"(?<![\w$])(" + "|".join(map(re.escape, names)) + r")(?![\w$])", re.IGNORECASE | re.ASCII)
     return [word.sub(lambda found: names[found[1].lower()], statement) for statement in statements]
 
 
-def names_for(views: Mapping[str, TablePlan]) -> dict[str, str]:
+def names_for(views: Mapping[str, TablePlan], known: Collection[str]) -> dict[str, str]:
     """What stands for each name of the corpora."""
     named = list(views)
     # a view of the corpora that the purpose has stays, and the others stand for those that are left
     left = iter([name for name in named if name not in _VIEWS] + [name for name in named if name in _VIEWS])
-    chosen = {view: view if view in views else next(left, named[0]) for view in _VIEWS} if named else {}
+    chosen = {view: view if view in known else next(left, named[0]) for view in _VIEWS} if named else {}
     names = {view: name for view, name in chosen.items() if view != name}
     main = views.get(chosen.get("sessions", ""))
     return names | dict(_columns(main)) if main else names

@@ -9,20 +9,19 @@ Laws:
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import pyarrow as pa
 
+from kaianalytics.attack.adapting import adapted
 from kaianalytics.attack.canaries import Place
 from kaianalytics.attack.layers import stopping
 from kaianalytics.attack.running import Gateway, Line, Reply
 from kaianalytics.attack.world import ATTACKER, VICTIM, World
 from kaianalytics.policy.contract import Column
 from kaianalytics.policy.views import TablePlan, store_plan
-
-After = Callable[[Place], bool]
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,11 @@ class Attack:
     door: str
     holds: tuple[str, ...]
     tries: Callable[[Target], Iterator[Trial]]
-    after: After = lambda place: True
+    after: Callable[[Place, Target], bool] = lambda place, target: True
 
-    def went_through(self, trial: Trial) -> bool:
+    def went_through(self, trial: Trial, target: Target) -> bool:
         """Whether this try had what the attack was after."""
-        return bool(trial.effect) or any(self.after(place) for place in trial.found)
+        return bool(trial.effect) or any(self.after(place, target) for place in trial.found)
 
 
 @dataclass(frozen=True)
@@ -89,10 +88,18 @@ class Target:
         tables = store_plan(self.world.contracts, self.purpose, "statistics").tables
         return {name: table for name, table in tables.items() if table.statistics is not None}
 
+    def adapted(self, statements: Sequence[str]) -> list[str]:
+        """Shipped statements on the purpose's names."""
+        return adapted(statements, self.rows or self.statistics, self.world.contracts.products)
+
     def absent(self, product: str) -> list[Column]:
         """The columns of a product that the purpose does not see."""
         columns = self.world.contracts.products[product].columns
         return [c for c in columns if c.rules.get(self.purpose) is None or c.rules[self.purpose].action == "drop"]
+
+    def lacks(self, place: Place) -> bool:
+        """Whether it is a column that the purpose does not see."""
+        return bool(place.product) and place.column in {column.name for column in self.absent(place.product)}
 
     def ask_rows(self, sql: str, clean: str, line: Line | None = None) -> Trial:
         """A question of rows; `clean` is the layer that an answer without a canary is owed to."""
@@ -118,6 +125,14 @@ class Target:
             return frozenset()
         values = (str(value) for column in table.columns for value in column.to_pylist() if value is not None)
         return self.world.canaries.found("\n".join((*table.column_names, *values)), said)
+
+
+def rows_in(reply: Reply) -> int:
+    """How many rows came."""
+    try:
+        return int(pa.ipc.open_stream(io.BytesIO(reply.body)).read_all().num_rows)
+    except (pa.ArrowException, ValueError, OSError):
+        return 0
 
 
 def effect(trial: Trial, what: str, happened: bool) -> Trial:

@@ -81,6 +81,11 @@ class Canaries:
             return self._day(place, moment=kind == "timestamp", of_nobody=of_nobody)
         return None
 
+    @property
+    def secrets(self) -> int:
+        """How many secrets are looked for."""
+        return len(self._secrets)
+
     def secret(self, text: str, place: Place) -> None:
         """A secret that is there anyway, such as a key: it is looked for as if it had been planted."""
         self._secrets[text] = place
@@ -98,13 +103,14 @@ class Canaries:
         for match in self._pattern.finditer(text):
             word = match[0].lower()
             yield word, self._words.get(word) or self._most_like(word)
-        for known, seen in ((self._numbers, _NUMBER.findall(text)), (self._days, map(_spaced, _DAY.findall(text)))):
-            yield from ((value, known[value]) for value in seen if value in known)
+        yield from ((value, self._numbers[value]) for value in _NUMBER.findall(text) if value in self._numbers)
+        for moment in map(_spaced, _DAY.findall(text)):
+            yield from ((value, self._days[value]) for value in {moment, moment[:10]} if value in self._days)
         yield from ((secret, place) for secret, place in self._secrets.items() if secret in text)
 
     def _most_like(self, word: str) -> Place:
         """The place of the word that this one was made of, by what changes a letter or two."""
-        planted = min(self._words, key=lambda other: _differing(word, other), default="")
+        planted = min(list(self._words), key=lambda other: _differing(word, other), default="")
         return self._words[planted] if _differing(word, planted) <= _ALTERED else Place("an altered canary")
 
     def _letters(self, count: int) -> str:

@@ -6,28 +6,31 @@ The probes ask, for every view, column, product and kind of person that the cont
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from decimal import Decimal
 
 from kaianalytics.attack import layers as L
-from kaianalytics.attack.adapting import adapted
-from kaianalytics.attack.attempts import Attack, Target, Trial, effect
+from kaianalytics.attack.attempts import Attack, Target, Trial, effect, rows_in
 from kaianalytics.attack.canaries import Place
 from kaianalytics.attack.corpus import hostile_statements, ordinary_selects
-from kaianalytics.attack.sources import NAMES_ANOTHER, NO_CONSENT, OUT, PAST_RETENTION, RAW_KEY, STOPS_LATER
+from kaianalytics.attack.sources import NAMES_ANOTHER, OUT, PAST_RETENTION, RAW_KEY, STOPS_LATER
 from kaianalytics.attack.world import ATTACKER
+from kaianalytics.protocol import API
 
 _FILES = (
-    "SELECT content FROM read_text('{file}')",
-    "SELECT * FROM read_blob('{file}')",
-    "SELECT * FROM read_csv('{file}', header=false, columns={{'a': 'VARCHAR'}})",
-    "SELECT * FROM '{file}'",
-    "SELECT * FROM read_json('{keys}')",
-    "SELECT content FROM read_text('{keys}')",
-    "SELECT content FROM read_text('/proc/{gateway}/environ')",
-    "SELECT file FROM glob('{home}/**')",
-    "SELECT * FROM sniff_csv('{file}')",
-    "SELECT * FROM read_duckdb('{other}', table_name='{product}')",
-    "SELECT * FROM read_parquet('{sources}/*.parquet', union_by_name=true)",
+    "read_text('{file}')",
+    "read_blob('{file}')",
+    "read_csv('{file}', header=false, columns={{'a': 'VARCHAR'}})",
+    "'{file}'",
+    "read_json('{keys}')",
+    "read_text('{keys}')",
+    "read_text('/proc/{gateway}/environ')",
+    "glob('{home}/**')",
+    "sniff_csv('{file}')",
+    "read_duckdb('{other}', table_name='{product}')",
+    "read_parquet('{sources}/*.parquet', union_by_name=true)",
 )
 _BASE = (
     "SELECT * FROM store.main.{view}",
@@ -37,7 +40,8 @@ _BASE = (
     "SELECT * FROM query_table('store.main.{view}')",
     "WITH t AS (SELECT * FROM store.main.{view}) SELECT * FROM t",
 )
-NOT_THERE = (*OUT, NO_CONSENT, NAMES_ANOTHER)
+NOT_THERE = (*OUT, NAMES_ANOTHER)
+_DEAREST = Decimal(9)  # of one question
 _ONE_VALUE = (
     "min({c})",
     "max({c})",
@@ -58,19 +62,19 @@ def controls(target: Target) -> Iterator[Trial]:
 def shipped(target: Target) -> Iterator[Trial]:
     """Every hostile statement, to the rows' door."""
     texts = [hostile.sql.replace("\\n", "\n") for hostile in hostile_statements()]
-    for sql in adapted(texts, target.rows)[:: target.every]:
+    for sql in target.adapted(texts)[:: target.every]:
         yield target.ask_rows(sql, L.VIEW)
 
 
 def shipped_as_statistics(target: Target) -> Iterator[Trial]:
     """The same, to the door of statistics."""
-    for sql in adapted([hostile.sql for hostile in hostile_statements()], target.statistics)[:: 4 * target.every]:
+    for sql in target.adapted([hostile.sql for hostile in hostile_statements()])[:: 4 * target.every]:
         yield target.ask_statistics(sql, L.PROOF)
 
 
 def lawful(target: Target) -> Iterator[Trial]:
     """Ordinary questions: what they answer holds no canary either."""
-    for sql in adapted(ordinary_selects(), target.rows)[:: target.every]:
+    for sql in target.adapted(ordinary_selects())[:: target.every]:
         yield target.ask_rows(sql, L.STORE)
 
 
@@ -145,8 +149,10 @@ def errors_on_hidden_rows(target: Target) -> Iterator[Trial]:
             if not isinstance(word, str):
                 continue
             test = f'CASE WHEN "{column.name}" LIKE \'{word[:-2]}%\' THEN CAST("{column.name}" AS INTEGER) = 1 END'
+            shown = target.line.rows(f"SELECT 1 FROM {view} WHERE \"{column.name}\" LIKE '{word[:-2]}%' LIMIT 1")
             trial = target.ask_rows(f"SELECT count(*) AS n FROM {view} WHERE {test}", L.SECURE_VIEW)
-            yield effect(trial, "an error tells of a hidden row", "DATA_ERROR" in trial.outcome)
+            told = "DATA_ERROR" in trial.outcome and rows_in(shown) == 0
+            yield effect(trial, "an error tells of a hidden row", told)
 
 
 def words_of_errors(target: Target) -> Iterator[Trial]:
@@ -164,17 +170,21 @@ def files_by_sql(target: Target) -> Iterator[Trial]:
         "gateway": target.gateway.pid, "sources": home.sources, "product": next(iter(target.statistics), "x"),
         "other": target.world.store(purposes[0], "statistics"),
     }  # fmt: skip
-    for sql in _FILES:
-        yield target.ask_rows(sql.format(**names), L.LOCK_DOWN)
+    for view in list(target.rows)[:1]:
+        for function in _FILES:
+            # beside a view, for a statement that reads none is refused for that
+            sql = f"SELECT f.* FROM {function.format(**names)} AS f, (SELECT 1 FROM {view} LIMIT 1) AS v"
+            yield target.ask_rows(sql, L.LOCK_DOWN)
 
 
 def changes(target: Target) -> Iterator[Trial]:
-    """The list of who asked to stop, emptied; then what the views show."""
+    """The list of who asked to stop, emptied; then what the views show that they did not show before."""
     line = target.gateway.session(ATTACKER, target.purpose, "changing")
     for view in list(target.rows)[:1]:
-        yield target.ask_rows(f"SELECT count(*) FROM {view}", L.STOPS, line)
-        yield target.ask_rows("DELETE FROM kai_stops", L.SECOND_LOOK, line)
-        yield target.ask_rows(f"SELECT * FROM {view}", L.SECOND_LOOK, line)
+        before = target.ask_rows(f"SELECT * FROM {view}", L.STOPS, line)
+        yield target.ask_rows(f"DELETE FROM kai_stops /* {view} */", L.SECOND_LOOK, line)
+        after = target.ask_rows(f"SELECT * FROM {view}", L.SECOND_LOOK, line)
+        yield replace(after, found=after.found - before.found)
 
 
 # Statistics
@@ -187,8 +197,9 @@ def one_persons_values(target: Target) -> Iterator[Trial]:
         for column in table.columns:
             name = f'"{column.name}"'
             yield target.ask_statistics(f"SELECT {name} FROM {view}", L.PROOF)
-            yield target.ask_statistics(f"SELECT {name}, count(*) AS n FROM {view} GROUP BY {name}", L.NOISE)
-        for form in _ONE_VALUE:
+            if target.every == 1 or column.type == "string":
+                yield target.ask_statistics(f"SELECT {name}, count(*) AS n FROM {view} GROUP BY {name}", L.NOISE)
+        for form in _ONE_VALUE[:: 1 if target.every == 1 else 3]:
             for column in table.columns[-2:]:
                 yield target.ask_statistics(
                     f"SELECT {form.format(c=chr(34) + column.name + chr(34))} AS x FROM {view}", L.PROOF
@@ -233,13 +244,43 @@ def repetitions(target: Target) -> Iterator[Trial]:
             yield effect(trial, "another draw of the same figure", len(set(figures)) > 1)
 
 
-def more_than_is_allowed(target: Target) -> Iterator[Trial]:
-    """Questions at more than what is left."""
+def more_than_is_left(target: Target) -> Iterator[Trial]:
+    """Questions that together cost more than what is left of the tightest allowance."""
     for view, column, value in _divided(target)[:1]:
-        for number in range(3):
+        lines = target.line.ask("GET", f"{API}/budget").json.get("lines", [])
+        binding = (line for line in lines if not line["name"].startswith("window"))  # of another view, perhaps
+        left = min((Decimal(line["remaining"]) for line in binding), default=Decimal(0))
+        price, had = min(left + Decimal("0.1"), _DEAREST), Decimal(0)
+        for number in range(int(left / price) + 2):
             sql = f"SELECT count(*) AS n{number} FROM {view} WHERE {column} = {value}"
-            trial = target.ask_statistics(sql, L.LEDGER, rho="2")
-            yield effect(trial, "an answer at more than the account has", trial.outcome == "answered")
+            reply = target.line.statistics(sql, str(price))
+            had += price if figures_of(reply.json) else 0
+            trial = target.judged(sql, reply, sql, L.LEDGER, statistics=True)
+            yield effect(trial, "answers at more than was left", had > left)
+
+
+def in_no_time(target: Target) -> Iterator[Trial]:
+    """The time that a figure takes, which tells of its rows, unless none comes before its bucket ends."""
+    for view, column, value in _divided(target)[:1]:
+        population = target.statistics[view].population or ""
+        bucket = fastest = float(target.world.contracts.purposes.populations[population].time_bucket)
+        for number in range(4):
+            sql = f"SELECT count(*) AS t{number} FROM {view} WHERE {column} = {value}"
+            began = time.monotonic()
+            reply = target.line.statistics(sql, f"0.000{number + 4}")
+            fastest = min(fastest, time.monotonic() - began) if figures_of(reply.json) else fastest
+            trial = target.judged(sql, reply, sql, L.BUCKETS, statistics=True)
+            yield effect(trial, "a figure came before its bucket's end", fastest < bucket)
+
+
+def more_rows_than_may_leave(target: Target) -> Iterator[Trial]:
+    """One row more than one answer may have."""
+    for view in list(target.rows)[:1]:
+        most = target.world.contracts.products[view].rows_caps.rows_per_query
+        sql = f"SELECT 1 AS x FROM {view}, range({most + 1}) LIMIT {most + 1}"
+        trial = target.ask_rows(sql, L.CAPS)
+        stopped = replace(trial, stopped_by=L.CAPS) if "RESULT_TOO_LARGE" in trial.outcome else trial
+        yield effect(stopped, "more rows left than may", trial.outcome == "answered")
 
 
 def comments_of_others(target: Target) -> Iterator[Trial]:
@@ -251,7 +292,7 @@ def comments_of_others(target: Target) -> Iterator[Trial]:
         yield target.judged(
             "the same question", target.line.statistics(sql, "0.0003"), sql, L.COMMENTS, statistics=True
         )
-        listed = target.line.ask("GET", "/v1/releases")
+        listed = target.line.ask("GET", f"{API}/releases")
         yield target.judged("GET /v1/releases", listed, "", L.COMMENTS, statistics=True)
 
 
@@ -278,32 +319,42 @@ def _divided(target: Target) -> list[tuple[str, str, str]]:
     return found
 
 
-def _after(*kinds: str) -> Callable[[Place], bool]:
-    return lambda place: place.what in kinds
+def _after(*kinds: str) -> Callable[[Place, Target], bool]:
+    return lambda place, target: place.what in kinds
+
+
+def _absent(place: Place, target: Target) -> bool:
+    return target.lacks(place)
+
+
+def _of_others(place: Place, target: Target) -> bool:
+    return bool(place.product) and place.product not in target.rows
 
 
 ROWS_ATTACKS = (
     Attack("hostile statements as shipped", "rows", (L.GUARD,), shipped),
-    Attack("a column that the purpose drops", "rows", (L.STORE, L.VIEW), absent_columns),
+    Attack("a column that the purpose drops", "rows", (L.STORE, L.VIEW), absent_columns, _absent),
     Attack("the table behind a view", "rows", (L.GUARD,), base_tables, _after(STOPS_LATER)),
-    Attack("a dropped column in the table behind a view", "rows", (L.GUARD, L.STORE), absent_columns_of_tables),
+    Attack("a dropped column behind a view", "rows", (L.GUARD, L.STORE), absent_columns_of_tables, _absent),
     Attack("people who may not be in the data", "rows", (L.PEOPLE,), everybody, _after(*NOT_THERE)),
     Attack("rows past their retention", "rows", (L.RETENTION,), old_rows, _after(PAST_RETENTION)),
     Attack("who asked to stop since the build", "rows", (L.STOPS,), all_rows, _after(STOPS_LATER)),
     Attack("a raw key", "rows", (L.PSEUDONYMS, L.VERIFICATION), raw_keys, _after(RAW_KEY)),
-    Attack("a product of another purpose or access", "rows", (L.DECISION, L.STORE, L.VIEW), products_of_others),
+    Attack("a product of another purpose", "rows", (L.DECISION, L.STORE, L.VIEW), products_of_others, _of_others),
     Attack("an error as a sign of a hidden row", "rows", (L.SECURE_VIEW,), errors_on_hidden_rows),
     Attack("an error's words on a hidden row", "rows", (L.SECURE_VIEW, L.ERROR_WORDS), words_of_errors),
-    Attack("a file by what the engine reads files with", "rows", (L.GUARD, L.LOCK_DOWN), files_by_sql),
-    Attack("a change of who asked to stop", "rows", (L.GUARD, L.SECOND_LOOK), changes, _after(STOPS_LATER)),
+    Attack("a file by what the engine reads files with", "rows", (L.GUARD, L.LOCK_DOWN, L.LANDLOCK), files_by_sql),
+    Attack("a change of who asked to stop", "rows", (L.GUARD, L.SECOND_LOOK), changes),
+    Attack("more rows than one answer may have", "rows", (L.CAPS,), more_rows_than_may_leave),
     Attack("ordinary questions as shipped", "rows", (), lawful),
 )  # fmt: skip
 STATISTICS_ATTACKS = (
     Attack("hostile statements as shipped", "statistics", (L.GUARD, L.PROOF), shipped_as_statistics),
     Attack("one person's values", "statistics", (L.PROOF,), one_persons_values),
-    Attack("a column or product that the purpose has not", "statistics", (L.PROOF, L.STORE), absent_in_statistics),
+    Attack("a column or product of others", "statistics", (L.PROOF, L.STORE, L.VIEW), absent_in_statistics),
     Attack("the difference of two exact figures", "statistics", (L.NOISE,), parts_that_add_up),
     Attack("an average of many draws", "statistics", (L.ONE_DRAW,), repetitions),
-    Attack("more than is left", "statistics", (L.LEDGER,), more_than_is_allowed),
+    Attack("more than is left", "statistics", (L.LEDGER,), more_than_is_left),
+    Attack("how long a figure takes", "statistics", (L.BUCKETS,), in_no_time),
     Attack("what others wrote beside their questions", "statistics", (L.COMMENTS,), comments_of_others),
 )  # fmt: skip

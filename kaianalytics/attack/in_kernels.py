@@ -41,7 +41,6 @@ from kaianalytics.attack.world import ATTACKER, VICTIM
 from kaianalytics.errors import Fault
 from kaianalytics.lab import environment, kernelspecs, launcher
 from kaianalytics.lab.server import KaiKernelSpecs
-from kaianalytics.protocol import binding
 from kaianalytics.sandbox import libc
 from kaianalytics.sandbox.confinement import KernelLimits
 from kaianalytics.sandbox.syscalls import NUMBERS
@@ -189,7 +188,7 @@ def tokens(gateway: Gateway, other: str) -> dict[str, Any]:
     line = gateway.session(ATTACKER, other, "others")
     return {
         "other_token": line.token,
-        "other_binding": binding(line.token, "others").decode(),
+        "other_binding": line.bound.decode(),
         "kaitos_token": gateway.session(VICTIM, other, "victims").token,
         "identity_token": gateway.world.token_file(VICTIM).read_text(encoding="ascii").strip(),
     }

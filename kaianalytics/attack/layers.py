@@ -33,7 +33,7 @@ STOPS = "stops"
 SECURE_VIEW = "secure view"
 ERROR_WORDS = "error words"
 SECOND_LOOK = "second look"
-LOCK_DOWN = "lock-down"
+LOCK_DOWN = "engine lock"
 SIGNATURE = "signature"
 AUDIENCE = "audience"
 EXPIRY = "expiry"
@@ -47,7 +47,10 @@ PROOF = "proof"
 NOISE = "noise"
 ONE_DRAW = "one draw"
 LEDGER = "ledger"
+CAPS = "caps"
+BUCKETS = "time buckets"
 DOOR = "door"
+LANDLOCK = "landlock"
 
 LAYERS: Mapping[str, Layer] = {
     name: Layer(name, promise, room)
@@ -86,13 +89,15 @@ LAYERS: Mapping[str, Layer] = {
         (NOISE, "a figure leaves with noise", "privacy.measuring"),
         (ONE_DRAW, "the same question on the same data is drawn once", "records.releases"),
         (LEDGER, "no charge passes what is allowed", "records.ledger"),
+        (CAPS, "no more rows leave than the contract says", "gateway.enforcement"),
+        (BUCKETS, "a figure comes at the end of a bucket of time", "gateway.statistics.buckets"),
         (DOOR, "what is no request that the gateway knows is told so, or hung up on", "gateway.door"),
-        ("limits", "a kernel's memory, files and processes are bounded", "sandbox.limits"),
+        ("limits", "memory, files and processes are bounded", "sandbox.limits"),
         ("cgroups", "a kernel's memory and processes are bounded all together", "sandbox.cgroups"),
         ("namespaces", "a kernel sees its own processes, folders and network alone", "sandbox.namespaces"),
-        ("capabilities", "a kernel has no capability, whoever it runs as", "sandbox.capabilities"),
-        ("landlock", "a kernel reaches its own files alone", "sandbox.landlock"),
-        ("seccomp", "a kernel makes the system calls that ordinary work needs", "sandbox.seccomp"),
+        ("capabilities", "a kernel or worker has no capability, whoever it runs as", "sandbox.capabilities"),
+        (LANDLOCK, "a kernel or worker reaches its own files alone", "sandbox.landlock"),
+        ("seccomp", "a kernel or worker makes the system calls of its ordinary work", "sandbox.seccomp"),
     )
 }
 

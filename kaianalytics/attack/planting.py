@@ -28,13 +28,20 @@ def write_source(folder: Path, contract: DataContract, rows: Sequence[Mapping[st
     if contract.format == "csv":
         _write_csv(file, contract, rows)
         return
-    columns = {c.name: pa.array([row[c.name] for row in rows], _ARROW[c.type]) for c in contract.columns}
+    columns = {
+        c.name: pa.array([_value(row[c.name], c.type) for row in rows], _ARROW[c.type]) for c in contract.columns
+    }
     if contract.format == "parquet":
         pq.write_table(pa.table(columns), file)
         return
     with duckdb.connect(str(file)) as con:
         con.register("given", pa.table(columns))
         con.execute(f'CREATE TABLE "{inner}" AS SELECT * FROM given')
+
+
+def _value(value: Any, kind: ColumnType) -> Any:
+    make = {"string": str, "integer": int, "number": float}.get(kind)
+    return value if value is None or make is None else make(value)
 
 
 def _write_csv(file: Path, contract: DataContract, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kaianalytics.attack.world import ENVIRONMENT, World
+from kaianalytics.attack.world import ENVIRONMENT, PLANTED_LOG, World
 from kaianalytics.client.transport import connect_to
 from kaianalytics.errors import Fault
 from kaianalytics.lab.handover import connect_bound
@@ -140,6 +140,7 @@ class Gateway:
 
     def session(self, user: str, purpose: str, kernel: str = "kernel") -> Line:
         """The gateway as a kernel of that person and purpose sees it; Fault NO_SESSION where it opens none."""
+        kernel = f"{kernel} of {purpose}"  # a kernel has one session: another ends the one before
         reply = self.as_(user).ask("POST", f"{API}/sessions", {"purpose": purpose, "kernel": kernel})
         if not reply.answered:
             raise Fault("NO_SESSION", f"The copy opens no session for `{purpose}`: {reply.code}.")
@@ -156,8 +157,9 @@ class Gateway:
 
     @property
     def logged(self) -> bytes:
-        """The custodian's log."""
-        return self.world.home.log.read_bytes() if self.world.home.log.exists() else b""
+        """The custodian's log, and what the gateway printed."""
+        folder = self.world.home.log.parent
+        return b"".join(file.read_bytes() for file in folder.iterdir() if file.name != PLANTED_LOG)
 
 
 @contextmanager

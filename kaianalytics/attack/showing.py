@@ -10,7 +10,7 @@ from typing import Any
 from kaianalytics.attack.attempts import Trial
 from kaianalytics.attack.suite import Outcome, Result
 
-_EACH = "each attack of this kind from inside a kernel"
+_EACH = "each attack of this kind from inside"
 _STYLE = """
 body { font: 15px/1.5 system-ui; margin: 2em auto; max-width: 72em }
 td, th { padding: .25em .8em; text-align: left; vertical-align: top }
@@ -23,7 +23,7 @@ def rows(outcome: Outcome) -> Iterator[tuple[str, str, str, str]]:
     """Door, attack, tries, and what stopped them or what went through; purposes together, and kernels' by families."""
     gathered: dict[tuple[str, str], list[Result]] = {}
     for result in outcome.results:
-        family = result.door.startswith("kernel") and not result.through
+        family = result.door.startswith(("kernel", "worker")) and not result.through
         name = _EACH if family else result.attack
         gathered.setdefault((result.door, name), []).append(result)
     for (door, name), results in gathered.items():

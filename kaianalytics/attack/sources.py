@@ -76,7 +76,7 @@ class Sources:
             self.contracts.products.values(), key=lambda product: product.population is not None
         )
         for product in about_nobody_first:
-            self.rows[product.product] = list(self._rows(product))
+            self.rows[product.product] = _each_key_once(product, self._rows(product))
         return self.rows
 
     def planted(self, place: Place) -> Any:
@@ -259,3 +259,10 @@ def may_be_seen(place: Place, contracts: Contracts, purpose: str) -> bool:
 
 def _day_or(written: str | None, otherwise: date) -> date:
     return day_of(written) if written else otherwise
+
+
+def _each_key_once(product: DataContract, rows: Iterable[Row]) -> list[Row]:
+    """The rows without those whose primary key was there before."""
+    key = [column.name for column in product.columns if column.primary_key]
+    kept = {tuple(row[name] for name in key) if key else number: row for number, row in enumerate(rows)}
+    return list(kept.values())

@@ -13,21 +13,26 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-from kaianalytics.attack import in_kernels
+from kaianalytics.attack import from_workers, in_kernels, in_workers
 from kaianalytics.attack.attempts import Attack, Target, Trial, effect
 from kaianalytics.attack.from_analysts import ROWS_ATTACKS, STATISTICS_ATTACKS, controls
 from kaianalytics.attack.from_outside import LOG_ATTACKS, OUTSIDE_ATTACKS
 from kaianalytics.attack.running import gateway_process
 from kaianalytics.attack.world import World
+from kaianalytics.gateway.workers.process import StoreSpec, WorkerLimits
+from kaianalytics.policy.secure_views import views_sql
+from kaianalytics.policy.views import store_plan
 from kaianalytics.sandbox import confine
 
 Tell = Callable[[str], None]
-_QUICK_STEP = 12  # of the shipped statements, every so many
+_LOCKED_OUT = frozenset(f"refused: TOKEN_{why}" for why in ("REVOKED", "EXPIRED", "INVALID")) | {"ended: 0"}
+_QUICK_STEP = 16  # of the shipped statements, every so many
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,12 @@ class Outcome:
         return sorted(purpose for purpose in self.controlled if not self.seen[purpose])
 
     @property
+    def locked_out(self) -> list[tuple[Result, Trial]]:
+        """Each question that was refused for its token, which was good: what it would have answered is not known."""
+        asked = (result for result in self.results if result.door in ("rows", "statistics"))
+        return [(result, trial) for result in asked for trial in result.trials if trial.outcome in _LOCKED_OUT]
+
+    @property
     def unforeseen(self) -> list[tuple[Result, Trial]]:
         """Each try at which the gateway failed in a way that it does not know: none of them should."""
         return [(r, trial) for r in self.results for trial in r.trials if "INTERNAL" in trial.outcome]
@@ -102,15 +113,24 @@ def run(order: Order, tell: Tell = lambda step: None) -> Outcome:
             targets = [Target(gateway, purpose, _QUICK_STEP if order.quick else 1) for purpose in purposes]
             for target in targets:
                 _control(outcome, target, tell)
-            for number, target in enumerate(targets):
-                for attack in attacks_on(target, first=number == 0):
-                    tell(f"{target.purpose}: {attack.name}")
-                    outcome.results.append(tried(attack, target))
+            with ThreadPoolExecutor(max(1, len(targets))) as threads:  # a purpose each: figures come in buckets of time
+                for results in threads.map(lambda target: _all(target, target is targets[0], tell), targets):
+                    outcome.results += results
+            for target in [target for target in targets if target.rows][:1]:
+                outcome.results += _workers(outcome, target, folder / "workers", tell)
             if targets and order.kernels:
                 outcome.results += _kernels(outcome, targets[0], folder / "kernels", tell)
             for target in targets[:1]:
                 outcome.results += [tried(attack, target) for attack in LOG_ATTACKS]
     return outcome
+
+
+def _all(target: Target, first: bool, tell: Tell) -> list[Result]:
+    results = []
+    for attack in attacks_on(target, first=first):
+        tell(f"{target.purpose}: {attack.name}")
+        results.append(tried(attack, target))
+    return results
 
 
 def attacks_on(target: Target, *, first: bool) -> Iterator[Attack]:
@@ -137,6 +157,28 @@ def _control(outcome: Outcome, target: Target, tell: Tell) -> None:
     outcome.seen[target.purpose] += sum(len(trial.seen) for trial in trials)
 
 
+def _workers(outcome: Outcome, target: Target, folder: Path, tell: Tell) -> Iterator[Result]:
+    """Attacks from inside a worker whose engine was taken over, on a store of the copy."""
+    if lacks := confine.missing():
+        outcome.notes.append(f"Workers were not attacked from inside: they are not confined on this machine. {lacks}")
+        return
+    tell("a worker is started")
+    folder.mkdir()
+    contracts, limits = target.world.contracts, WorkerLimits()
+    views = views_sql(store_plan(contracts, target.purpose, "rows"))
+    spec = StoreSpec(target.purpose, "rows", target.world.store(target.purpose), views)
+    other = next((purpose for purpose in contracts.purposes.open if purpose != target.purpose), target.purpose)
+    with (
+        in_workers.surroundings(folder, spec.path, target.world.store(other, "statistics"), limits) as facts,
+        in_workers.victim(spec, limits, (), facts) as worker,
+    ):
+        for attack in from_workers.ATTACKS:
+            if os.geteuid() == 0 or not attack.as_root:
+                tell(f"worker: {attack.name}")
+                came = worker.lets_through(attack, in_workers.MAIN), ""
+                yield _inside(target, attack.name, "worker", tuple(sorted(attack.stopped_by)), came)
+
+
 def _kernels(outcome: Outcome, target: Target, folder: Path, tell: Tell) -> Iterator[Result]:
     if lacks := confine.missing():
         outcome.notes.append(f"Kernels were not attacked: they are not confined on this machine. {lacks}")
@@ -149,11 +191,12 @@ def _kernels(outcome: Outcome, target: Target, folder: Path, tell: Tell) -> Iter
                 if in_kernels.can_be_made(attack) and not (target.every > 1 and attack.name == in_kernels.HEAVY):
                     tell(f"kernel: {attack.name}")
                     holds = tuple(sorted(attack.stopped_by))
-                    yield _in_kernel(target, attack.name, family, holds, in_kernels.goes_through(kernel, attack.code))
+                    came = in_kernels.goes_through(kernel, attack.code)
+                    yield _inside(target, attack.name, f"kernel: {family}", holds, came)
         for name, code in in_kernels.token_attacks(target).items():
             tell(f"kernel: {name}")
             came = in_kernels.goes_through(kernel, code)
-            yield _in_kernel(target, name, "tokens", in_kernels.token_layers(name), came)
+            yield _inside(target, name, "kernel: tokens", in_kernels.token_layers(name), came)
         tell("kernel: all that can be read")
         canaries = target.world.canaries
         found = canaries.found(in_kernels.everything_readable(kernel, canaries.mark), kernel.told)
@@ -163,10 +206,10 @@ def _kernels(outcome: Outcome, target: Target, folder: Path, tell: Tell) -> Iter
     yield Result("a canary in all that can be read", "kernel: files", target.purpose, (), (trial,), through)
 
 
-def _in_kernel(target: Target, name: str, family: str, holds: tuple[str, ...], came: tuple[bool, str]) -> Result:
+def _inside(target: Target, name: str, door: str, holds: tuple[str, ...], came: tuple[bool, str]) -> Result:
     got, why = came
     trial = effect(Trial(name, "done" if got else f"stopped: {why}"[:100], " or ".join(holds)), "it was done", got)
-    return Result(name, f"kernel: {family}", target.purpose, holds, (trial,), (trial,) if got else ())
+    return Result(name, door, target.purpose, holds, (trial,), (trial,) if got else ())
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -28,7 +29,7 @@ from kaianalytics.custody.home import Home
 from kaianalytics.custody.keys import Keys
 from kaianalytics.errors import Refused
 from kaianalytics.gateway.tokens import Tokens, utc_now
-from kaianalytics.policy.contract import Contracts
+from kaianalytics.policy.contract import Contracts, DataContract
 from kaianalytics.policy.reading import Faults
 from kaianalytics.policy.roles import Company
 from kaianalytics.records import stops
@@ -42,7 +43,9 @@ from kaianalytics.warehouse.workshop import Room
 
 ATTACKER, VICTIM, STEWARD = "kai-attacker", "kai-victim", "kai-steward"
 SAMPLE_ROWS = 2_000
-ENVIRONMENT = "KAI_ATTACK_CANARY"
+_SECRET = re.compile(r"[0-9a-f]{64}")
+_SHORTEST_OWN, _MOST_OWN = 6, 2_000
+ENVIRONMENT, PLANTED_LOG = "CANARY_OF_AN_ATTACK", "earlier.log"
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class World:
         (root / "sources").mkdir()
         for name, product in loaded.products.items():
             own = read_source(sources, product, SAMPLE_ROWS) if sources else []
+            _look_for_own(canaries, product, own)
             write_source(root / "sources", product, [*own, *rows[name]])
         home = Home.create(root / "home", folder, root / "sources")
         keys = Keys.create(home)
@@ -122,8 +126,8 @@ class World:
         with self.records() as records:
             word = self.canaries.word(Place("the audit chain"))
             records.append(AuditEvent(utc_now(), VICTIM, "note.planted", word, {"note": word}))
-        for name, secret in json.loads((self.home.keys / "custodian.json").read_text()).items():
-            if name != "version":
+        for file in self.home.keys.iterdir():
+            for secret in _SECRET.findall(file.read_text(encoding="ascii")):
                 self.canaries.secret(secret, Place("the custodian's keys"))
         for purpose in self.contracts.purposes.open:
             self.canaries.secret(self.keys.pseudonym_key(purpose).hex(), Place("a pseudonym key"))
@@ -139,14 +143,23 @@ class World:
 
     def _files(self) -> Iterator[tuple[Path, str]]:
         yield self.home.reports / "planted.html", "a report's folder"
-        yield self.home.log.with_name("earlier.log"), "the custodian's logs"
+        yield self.home.log.with_name(PLANTED_LOG), "the custodian's logs"
         yield self.home.root / "planted.txt", "the custodian's home"
         for purpose in self.contracts.purposes.open:
             yield self.home.workspaces(VICTIM, purpose) / "planted.txt", "another person's workspace"
 
 
+def _look_for_own(canaries: Canaries, product: DataContract, rows: Sequence[Mapping[str, Any]]) -> None:
+    """What names the owner's own people is looked for as well: some values of each such column, none of them short."""
+    for column in (c for c in product.columns if c.classification in ("direct-identifier", "key")):
+        place = Place("the owner's own sources", product.product, column.name)
+        for value in {str(row[column.name]) for row in rows if row[column.name] is not None}:
+            if len(value) >= _SHORTEST_OWN and canaries.secrets < _MOST_OWN:
+                canaries.secret(value, place)
+
+
 def _copy_contracts(origin: Path, folder: Path) -> None:
-    folder.mkdir(mode=0o700)
+    folder.mkdir(mode=0o700, parents=True)
     for file in sorted(origin.iterdir()):
         if file.is_file() and file.suffix in (".yaml", ".yml"):
             (folder / file.name).write_bytes(file.read_bytes())

@@ -26,6 +26,7 @@ NOUNS = {
     "release": ("release", "app", "Custodian"),
     "stop": ("stop", "stop", "Custodian"),
     "audit": ("audit", "app", "Custodian"),
+    "attack": ("attack", "attack", "Custodian"),
     "engine": ("engine", "app", "Custodian"),
     "lab": ("lab", "lab", "Analyst"),
     "workspace": ("workspace", "app", "Analyst"),

@@ -27,7 +27,7 @@ def attack(
     sources: Annotated[
         bool, typer.Option("--sources", help="Take rows of the home's own sources into the copy too.")
     ] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Of the shipped statements, one in eight.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Of the shipped statements, one in sixteen.")] = False,
     kernels: Annotated[bool, typer.Option(help="Start kernels, and attack from inside.")] = True,
     html: Annotated[Path | None, typer.Option(help="Write a page with every try.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the same as JSON.")] = None,
@@ -51,7 +51,7 @@ def attack(
     _show(outcome, facts)
     if home and Keys.exist(home):
         _record(home, facts)
-    if outcome.through or outcome.blind or not outcome.results:
+    if outcome.through or outcome.blind or outcome.locked_out or not outcome.results:
         raise typer.Exit(1)
 
 
@@ -87,6 +87,8 @@ def _show(outcome: Outcome, facts: dict[str, Any]) -> None:
         console.print(f"  {trial.outcome}. {trial.effect} {found}", markup=False, soft_wrap=True)
     for result, trial in outcome.unforeseen:
         console.print(f"The gateway failed at: {result.attack}: {trial.what}", style="yellow", markup=False)
+    for result, trial in outcome.locked_out[:5]:
+        console.print(f"Not answered at all: {result.attack}: {trial.what}", style="red", markup=False, soft_wrap=True)
     for blind in outcome.blind:
         console.print(
             f"Of {blind}, not even what may be seen was seen: what was not found there says nothing.", style="red"

@@ -22,7 +22,10 @@ from typer.main import get_command
 sys.path.insert(0, str(Path(__file__).parent.parent / "attacks"))
 
 from kaianalytics.attack import from_workers
+from kaianalytics.attack.from_analysts import ROWS_ATTACKS, STATISTICS_ATTACKS
 from kaianalytics.attack.from_kernels import ATTACKS, TOKEN_ATTACKS
+from kaianalytics.attack.from_outside import LOG_ATTACKS, OUTSIDE_ATTACKS
+from kaianalytics.attack.layers import LAYERS
 from kaianalytics.cli import NOUNS, app
 from kaianalytics.privacy.refusals import REASONS
 
@@ -61,6 +64,24 @@ beside it is there; any one of them stops it. Statements are run as if no guard 
 
 | attack | stopped by each of |
 |---|---|
+"""
+SUITE_HEAD = """
+# What `kai attack` tries
+
+Made from `kaianalytics/attack/` by `tests/docs/reference_pages.py`; a test compares them. Each row is an attack of many
+tries. Where all the layers beside it are taken away it goes through, and any one of them stops it:
+`tests/attacks/test_kai_attack.py` shows both, for each layer of each attack, behind walls that lack some. Attacks
+[from inside a kernel](kernel-attacks.md) and [from inside a worker](worker-attacks.md) belong to the suite as well.
+[How to run it](../how-to/attack.md).
+
+| attack | at | any one of these stops it |
+|---|---|---|
+"""
+LAYERS_HEAD = """
+## The layers
+
+| layer | promises that | is in |
+|---|---|---|
 """
 ERRORS_HEAD = """
 # Refusals and faults, by code
@@ -255,12 +276,24 @@ def worker_attacks_page() -> str:
     return "\n".join([*lines, ""])
 
 
+def suite_page() -> str:
+    """The page of what `kai attack` tries, and of the layers that stop it."""
+    lines = SUITE_HEAD.strip().split("\n")
+    for attack in (*ROWS_ATTACKS, *STATISTICS_ATTACKS, *OUTSIDE_ATTACKS, *LOG_ATTACKS):
+        holds = ", ".join(attack.holds) or "nothing that could be taken away"
+        lines.append(f"| {attack.name} | {attack.door} | {holds} |")
+    lines += ["", *LAYERS_HEAD.strip().split("\n")]
+    lines += [f"| {layer.name} | {layer.promise} | `{layer.room}` |" for layer in LAYERS.values()]
+    return "\n".join([*lines, ""])
+
+
 PAGES = {
     REFERENCE / "cli.md": cli_page,
     REFERENCE / "errors.md": errors_page,
     REFERENCE / "contracts.md": contracts_page,
     REFERENCE / "kernel-attacks.md": attacks_page,
     REFERENCE / "worker-attacks.md": worker_attacks_page,
+    REFERENCE / "attacks.md": suite_page,
 }
 
 if __name__ == "__main__":
