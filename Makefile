@@ -6,12 +6,13 @@ DATA ?= sample
 CUSTOMERS ?= 50000
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo lab test lint types layers bench lock clean
+.PHONY: help demo lab test lint types layers bench fuzz lock clean
 
 help:
 	@echo "make demo    the whole way once, on generated data (DATA=complete-journey for a public data set)"
 	@echo "make lab     JupyterLab on the same, one launcher card per purpose"
 	@echo "make test    every check and test"
+	@echo "make fuzz    N statements by chance (100,000) against a real gateway, from SEED where one is named"
 	@echo "make bench   the measurements of docs/reference: measurements.md, accuracy.md"
 	@echo "make lock    resolve the lock files again"
 
@@ -53,6 +54,10 @@ test: lint types layers
 
 bench: $(VENV)/.ready-dev
 	$(BIN)/python tests/benchmarks/run.py
+
+N ?= 100000
+fuzz: $(VENV)/.ready-dev
+	$(BIN)/python tests/fuzz/run.py --statements $(N) $(if $(SEED),--seed $(SEED))
 
 # Locks are resolved for every platform and Python that pyproject.toml names; the index is the one pip is set up with.
 UV_BIN ?= uv

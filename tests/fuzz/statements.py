@@ -133,7 +133,8 @@ class Statements:
         how = self._pick(("AS", "AS", "AS MATERIALIZED", "AS NOT MATERIALIZED"))
         inner, columns = self._named_columns(depth - 1)
         if self._forbid and self._chance.random() < 0.15:
-            name = self._noted(self._pick(("sessions", "kai_stops", "duckdb_tables", "ORDERS")))
+            name = self._pick(("sessions", "kai_stops", "duckdb_tables", "ORDERS"))
+            self._noted(f"WITH {name} {how} (")
         self._common.append((name, columns))
         outer = self._query(depth - 1, kind)
         del self._common[known:]
@@ -325,7 +326,8 @@ class Statements:
         alias = self._name(view[0])
         written = self._values.cased(view)
         if self._forbid and self._chance.random() < 0.03:
-            alias = self._noted(self._pick(("sessions", "ORDERS")) if view == "customers" else "customers")
+            alias = self._pick(("sessions", "ORDERS")) if view == "customers" else "customers"
+            self._noted(f"{written} AS {alias}")
         return self._aliased_table(f"{written} AS {alias}", alias, tuple(self._views[view].items()))
 
     def _aliased_table(self, text: str, alias: str, columns: tuple[tuple[str, str], ...]) -> _Table:

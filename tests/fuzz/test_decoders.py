@@ -288,7 +288,7 @@ def yamls(name: str) -> st.SearchStrategy[bytes]:
 FOLDER = Path("/nowhere")
 TOKEN = TOKENS.mint_session(SESSION, datetime.now(UTC))[0].encode()
 SIGNED = {"aud": "kai-purpose", "sub": "aiko", "jti": "x", **dict.fromkeys(asdict(SESSION), "")}
-MATERIAL = {"version": 2, **dict.fromkeys(keys.KINDS, {"key": "00" * 32, "made": ""}), "retired": []}
+MATERIAL = {"version": 2, **{kind: {"key": "00" * 32, "made": ""} for kind in keys.KINDS}, "retired": []}
 SHAPE = (KeyError, TypeError, ValueError, AttributeError)  # what `client._read` turns into one fault
 
 DECODERS = (

@@ -89,13 +89,14 @@ def difference(plan: Plan, ours: dict[Row, Row], theirs: dict[Row, Row]) -> str:
     """Where the figures differ by more than the steps that sums are counted in; '' where they don't."""
     if not theirs.keys() <= ours.keys():
         return f"groups are missing: {sorted(map(str, theirs.keys() - ours.keys()))[:3]}"
-    steps = float(max(vector.step for vector in plan.vectors)) * 300
     figures = [item for item in plan.query.select if isinstance(item, Figure)]
+    square = float(max(vector.step for vector in plan.vectors))  # what squares are counted in, where there are any
     for keys, plain in theirs.items():
         for figure, mine, true in zip(figures, ours[keys], plain, strict=True):
             if true is None or not math.isfinite(true) or mine is None or not math.isfinite(mine):
                 continue  # of nothing there is no mean; the engine says so in its own way
-            if not math.isclose(mine, float(true), rel_tol=1e-4, abs_tol=1e-3 + steps):
+            near = square if figure.role in ("variance", "deviation") else 1e-3
+            if not math.isclose(mine, float(true), rel_tol=1e-4, abs_tol=near):
                 return f"{figure.name} of {keys} is {mine}, and plainly {true}"
     return ""
 

@@ -60,7 +60,7 @@ def test_over_the_socket_as_well_and_nothing_is_left_behind(fuzzed: FuzzWorld, p
         assert before.leaked(workers=2) == ""
         assert gateway.process.poll() is None
         assert gateway.stop() == 0
-    assert fuzzed.canaries.search(words_of(fuzzed.root)) is None
+    assert fuzzed.canaries_of_logs.search(words_of(fuzzed.root)) is None
     assert oracle.counts["right"] > OVER_THE_SOCKET / 8
     assert "In order" in fuzzed.kai("audit", "verify")
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-from support.real_world import AS_OF, PROJECT, PYTHON, World
+from support.real_world import AS_OF, KAITOS_GRANT, MORE_PEOPLE, PROJECT, PYTHON, World
 
 from kaianalytics.warehouse.pseudonyms import Pseudonymiser
 
@@ -67,6 +67,10 @@ _MORE_SESSIONS = """
           - property: kai.purposeRules
             value: {service-improvement: keep}
 """
+# a day of fuzzing is longer than a day of work
+_MANY_ROWS = """      - property: kai.rowsCaps
+        value: {rowsPerQuery: 200000, bytesPerQuery: 67108864, rowsPerDay: 1000000000000, bytesPerDay: 1000000000000}
+"""
 _LABELS = ("a", "A", "", "ü", "日本", "it's", "50%", "a_b", "2026-01-05", "12", "-1.5", "true", "x" * 40, "ß", None)
 
 
@@ -78,9 +82,18 @@ class FuzzWorld(World):
         """A database of plain tables: the permitted rows, and nothing else."""
         return self.root / "permitted.duckdb"
 
+    def stopped(self, purpose: str) -> list[str]:
+        """The pseudonyms of the customers who filed a stop request after the build."""
+        return Pseudonymiser(self.keys.pseudonym_key(purpose), DOMAIN).names(list(STOPPED_AFTER))
+
     @property
     def canaries(self) -> re.Pattern[bytes]:
-        """What no answer, error or log may hold."""
+        """What no answer and no error may hold: what no log may hold either, and this folder's path."""
+        return re.compile(self.canaries_of_logs.pattern + b"|" + re.escape(str(self.root)).encode())
+
+    @property
+    def canaries_of_logs(self) -> re.Pattern[bytes]:
+        """What nothing that the gateway writes may hold."""
         words = (self.root / "canaries").read_text(encoding="utf-8").splitlines()
         return re.compile("|".join(map(re.escape, words)).encode() + rb"|C00000\d\d")
 
@@ -98,7 +111,7 @@ def make_world(root: Path) -> FuzzWorld:
     world.kai("build", "--as-of", AS_OF)
     for customer in STOPPED_AFTER:
         world.kai("stop", customer)
-    for user in ("aiko", "ren", "sora"):
+    for user in ("aiko", "kaito", "ren", "sora"):
         world.issue(user)
     _write_canaries(world)
     _write_truth(world)
@@ -106,13 +119,20 @@ def make_world(root: Path) -> FuzzWorld:
 
 
 def _widen(world: World) -> None:
-    """Grant the purpose rows of three products, and give one of them columns of more types."""
+    """Grant the purpose rows of three products, give one of them columns of more types, and appoint more people."""
+    world.edit("roles.yaml", "\ngrants:\n", f"{MORE_PEOPLE}\ngrants:\n")
+    with (world.contracts / "roles.yaml").open("a", encoding="utf-8") as register:
+        register.write(KAITOS_GRANT.lstrip("\n"))
     granted = f"{PURPOSE}: {{basis: notified, access: [statistics]}}"
     for product in ("orders", "customers"):
         world.edit(f"{product}.odcs.yaml", granted, granted.replace("[", "[rows, "))
     world.edit("customers.odcs.yaml", "{ad-targeting: keep, campaign-analysis: keep}", "{service-improvement: keep}")
     generalised = "{ad-targeting: {generalise: decade}, campaign-analysis: {generalise: decade}}"
     world.edit("customers.odcs.yaml", generalised, "{service-improvement: {generalise: decade}}")
+    for product in ("sessions", "orders", "customers"):
+        file = world.contracts / f"{product}.odcs.yaml"
+        without = re.sub(r"      - property: kai\.rowsCaps\n        value: .*\n", "", file.read_text(encoding="utf-8"))
+        file.write_text(without + _MANY_ROWS, encoding="utf-8")
     before = "\n      - name: referrer\n"
     world.edit("sessions.odcs.yaml", before, _MORE_SESSIONS.rstrip("\n") + before)
 
@@ -194,7 +214,7 @@ def _write_canaries(world: FuzzWorld) -> None:
 
 def _write_truth(world: FuzzWorld) -> None:
     """The permitted rows as plain tables: the store's, without the customers who were stopped since it was built."""
-    stopped = Pseudonymiser(world.keys.pseudonym_key(PURPOSE), DOMAIN).names(list(STOPPED_AFTER))
+    stopped = world.stopped(PURPOSE)
     with duckdb.connect(str(world.truth)) as plain:
         plain.execute(f"ATTACH '{world.store(PURPOSE)}' AS store (READ_ONLY)")
         for view, columns in COLUMNS.items():
