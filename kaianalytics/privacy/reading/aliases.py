@@ -14,7 +14,7 @@ from kaianalytics.privacy.reading.scope import Scope
 from kaianalytics.privacy.reading.syntax import Node, alias_of, column_path, kind, walk_nodes, without_alias
 from kaianalytics.privacy.refusals import unsupported
 
-MAX_NODES = 4_000  # of all that a SELECT selects, once its aliases are put in their places
+MAX_NODES = 50_000  # of all that a SELECT selects, once its aliases are put in their places
 
 
 def spelled_out(nodes: Iterable[Node], scope: Scope) -> list[Node]:
