@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from kaianalytics.privacy.plan import MAX_UNITS, TOTAL_LIMIT, Tree, VectorKind
 from kaianalytics.privacy.query import Apply, Measure, Of, QuantileOf, StatisticsQuery, TopOf
@@ -120,7 +120,7 @@ def _finer(steps: Fraction, limit: Fraction) -> int:
 def _sum(query: StatisticsQuery, place: int, reach: Fraction, *, fine: bool) -> Part:
     measure = query.measures[place]
     for grid in _grids(measure):
-        part = _on_grid(query, place, grid)
+        part = _on_grid(measure, place, grid)
         if reach * part.most <= MOST_STEPS and max(abs(part.low), abs(part.high)) <= MOST_STEPS:
             finer = _finer(reach * part.most, Fraction(MOST_STEPS)) if fine else 1
             return replace(part, scale=part.scale * finer, centre=part.centre * finer, weigher=measure.weighed_by)
@@ -138,9 +138,9 @@ def _grids(measure: Measure) -> Iterator[Decimal]:
         yield grid
 
 
-def _on_grid(query: StatisticsQuery, place: int, grid: Decimal) -> Part:
+@lru_cache(maxsize=256)  # for each form that is compared the same
+def _on_grid(measure: Measure, place: int, grid: Decimal) -> Part:
     """The sum in steps of the grid, or of a part of it if the centre then is a whole number of them."""
-    measure = query.measures[place]
     for scale in (1, 2, 5, 10, 100, 1000):
         centre = Fraction(measure.centre) * scale / Fraction(grid)
         if centre.denominator == 1:

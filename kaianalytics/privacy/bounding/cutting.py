@@ -80,7 +80,8 @@ def _over_norm(totals: Totals, part: Part) -> str:
     if part.kind != "sum":
         return f"{totals.count(part)} > {_rows_within(totals, part)}"
     size = times(part.scale, totals.rows.values[part.measure]) + (f" - {part.centre}" if part.centre else "")
-    return f"SUM(ABS({size})){totals.filter(part)} > {totals.bounding.norms[part.measure]}"
+    size = f"ABS({size})" if part.least < 0 else size
+    return f"SUM({size}){totals.filter(part)} > {totals.bounding.norms[part.measure]}"
 
 
 # --- rows

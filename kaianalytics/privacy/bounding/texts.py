@@ -1,6 +1,7 @@
 """Pieces of SQL text: constants and names that can't be anything else, and the few formulas that bounding is made of.
 
-Laws: a literal is written by sqlglot from its value and type, a name is always quoted; every formula is total.
+Laws: a literal is written by sqlglot from its value and type, or made of digits; a name is always quoted; every
+formula is total.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ def literal(value: KeyValue | Decimal, kind: ColumnType) -> str:
 
 def literals(values: Iterable[KeyValue | Decimal], kind: ColumnType) -> str:
     """Constants of one type in a row, written at once: there may be many."""
+    if kind == "date":  # a day of each year is soon some thousands, which sqlglot takes as many hundredths for
+        return ", ".join(f"CAST('{value.isoformat()}' AS DATE)" for value in values if isinstance(value, date))
     return exp.Tuple(expressions=[literal_of(value, kind) for value in values]).sql(dialect="duckdb", copy=False)[1:-1]
 
 

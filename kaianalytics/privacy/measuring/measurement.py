@@ -273,14 +273,20 @@ def keeps_within(setting: Setting, scale: float, threshold: object, windows: int
 
 
 def _noise(setting: Setting, rho_units: int, windows: int, delta_units: int | None) -> Noise:
-    scale = _least_scale(setting, rho_units, windows)
+    scale, proved = _least_scale(setting, rho_units, windows)
     threshold = None if delta_units is None else _least_threshold(setting, scale, windows, delta_units)
-    proved = setting.proved(scale, threshold)
-    account = proved if windows == 1 else setting.proved(scale, threshold, windows)
-    return Noise(setting, scale, threshold, proved, account, setting.mechanism_at(scale, threshold))
+    if threshold is not None:
+        proved = _proved(setting, scale, threshold, windows)
+    return Noise(setting, scale, threshold, proved[1], proved[windows], setting.mechanism_at(scale, threshold))
 
 
-def _least_scale(setting: Setting, rho_units: int, windows: int) -> float:
+def _proved(setting: Setting, scale: float, threshold: int | None, windows: int) -> dict[int, PrivacyLoss]:
+    """What one unit loses in one window, and in so many."""
+    return {w: setting.proved(scale, threshold, w) for w in {1, windows}}
+
+
+def _least_scale(setting: Setting, rho_units: int, windows: int) -> tuple[float, dict[int, PrivacyLoss]]:
+    """The least scale found, and what it is proved to lose but for δ."""
     if rho_units < 1:
         raise _out_of_range("ask with a larger rho")
     if rho_units > MAX_SHARE.rho_units:
@@ -289,8 +295,9 @@ def _least_scale(setting: Setting, rho_units: int, windows: int) -> float:
     # below 2³¹ and a share one unit or more, so that the scale is below 2⁵¹: with totals below 2⁶², far inside 64 bits.
     scale = math.nextafter(setting.scale_for(rho_units / RHO_UNITS), 0)
     for _ in range(_NUDGES):
-        if all(setting.proved(scale, windows=w).rho_units <= w**2 * rho_units for w in {1, windows}):
-            return scale
+        proved = _proved(setting, scale, None, windows)
+        if all(loss.rho_units <= w**2 * rho_units for w, loss in proved.items()):
+            return scale, proved
         scale = math.nextafter(scale, math.inf)
     raise _out_of_range("ask with another rho")
 
