@@ -93,7 +93,7 @@ class Serving:
         return named or known[0]
 
     def releases_of(self, purpose: str, named: str) -> str:
-        """The purpose whose recorded answers are asked for; Refused RELEASES_OF_PURPOSE where this one sees none of them."""
+        """The purpose whose recorded answers are asked for; Refused RELEASES_OF_PURPOSE where they are not shown."""
         if named in ("", purpose) or named in self.contracts.purposes.purposes[purpose].releases_of:
             return named or purpose
         raise Refused(

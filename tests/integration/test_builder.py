@@ -116,7 +116,10 @@ def test_both_stores_of_a_purpose_hold_the_same_rows(built: tuple[World, BuildSu
     world, _ = built
     for purpose in ("ads", "surveys"):
         rows, statistics = (
-            read(store(world, purpose, access), f'SELECT {unit}, "at", paid::DOUBLE, area, page FROM visits ORDER BY ALL')
+            read(
+                store(world, purpose, access),
+                f'SELECT {unit}, "at", paid::DOUBLE, area, page FROM visits ORDER BY ALL',
+            )
             for access, unit in (("rows", "('0x' || left(person, 16))::UBIGINT"), ("statistics", "kai_unit"))
         )
         assert rows and rows == statistics
