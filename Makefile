@@ -13,7 +13,7 @@ help:
 	@echo "make lab     JupyterLab on the same, one launcher card per purpose"
 	@echo "make test    every check and test"
 	@echo "make fuzz    N statements by chance (100,000) against a real gateway, from SEED where one is named"
-	@echo "make bench   the measurements of docs/reference: measurements.md, accuracy.md"
+	@echo "make bench   the measurements of docs/reference: measurements.md, wall.md, accuracy.md"
 	@echo "make lock    resolve the lock files again"
 
 $(VENV)/.ready: requirements.lock pyproject.toml

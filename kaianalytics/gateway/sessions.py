@@ -81,6 +81,12 @@ class KernelSessions:
         self._newest[session.user, session.kernel] = session.session_id
         return earlier
 
+    def end(self, tx: Transaction, session: Session) -> None:
+        """End the session whose kernel has ended; nothing of it is kept in memory."""
+        revocations.revoke(tx, session.token_id, self._context.clock() + INTERACTIVE_LIFETIME)
+        if self._newest and self._newest.get((session.user, session.kernel)) == session.session_id:
+            del self._newest[session.user, session.kernel]
+
 
 def _standing(view: Reading, out: Iterator[Out], now: datetime) -> Iterator[Out]:
     return (each for each in out if each.expires_at > now and not revocations.is_revoked(view, each.token_id))

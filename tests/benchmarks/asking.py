@@ -14,6 +14,7 @@ from page import Table, duration, ratio
 from kaianalytics.client.connection import Connection
 from kaianalytics.client.transport import Door, GatewayClient
 from kaianalytics.custody.home import Home
+from kaianalytics.gateway.tokens import new_token_id
 from kaianalytics.lab.handover import binding_of, connect_bound
 from kaianalytics.policy.contract import Access
 from kaianalytics.protocol import API, SessionGrant, SessionRequest
@@ -43,7 +44,7 @@ class Asker:
     def open(self) -> Connection:
         """A session of its own, as a kernel has one."""
         client = GatewayClient(self.socket, self.identity.read_text(encoding="ascii").strip())
-        asked = SessionRequest(self.purpose, "benchmark")
+        asked = SessionRequest(self.purpose, new_token_id())
         grant = SessionGrant(**client.request_json("POST", f"{API}/sessions", asdict(asked)))
         return Connection(grant, Door(lambda: connect_bound(self.socket, binding_of(grant)), grant.token))
 

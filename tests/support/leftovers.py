@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+_COUNTS = ("processes", "descriptors", "threads")
 
 
 @dataclass(frozen=True)
@@ -21,15 +23,11 @@ class Leftovers:
     threads: int
     files: frozenset[str]
 
-    def beside(self, other: Leftovers) -> dict[str, tuple[Any, Any]]:
-        """What differs."""
-        differing: dict[str, tuple[Any, Any]] = {}
-        for name in (field.name for field in fields(self)):
-            mine, others = getattr(self, name), getattr(other, name)
-            if mine != others:
-                both = (sorted(mine - others), sorted(others - mine)) if name == "files" else (mine, others)
-                differing[name] = both
-        return differing
+    def more_than(self, before: Leftovers) -> dict[str, Any]:
+        """What there is more of than there was: how many, or which files. That there is less is nobody's leak."""
+        counted = ((name, getattr(self, name) - getattr(before, name)) for name in _COUNTS)
+        more: dict[str, Any] = {name: number for name, number in counted if number > 0}
+        return more | ({"files": sorted(new)} if (new := self.files - before.files) else {})
 
 
 def left_by(pid: int, home: Path, temporary: Path) -> Leftovers:

@@ -16,7 +16,7 @@ from kaianalytics.gateway.context import Context
 from kaianalytics.gateway.door.binding import Binding, demand_bound, demand_unbound
 from kaianalytics.gateway.isolation import Statement
 from kaianalytics.gateway.sessions import SESSION_OPENED, KernelSessions, session_facts
-from kaianalytics.gateway.tokens import INTERACTIVE_LIFETIME, Identity, Session, Tokens, new_token_id
+from kaianalytics.gateway.tokens import Identity, Session, Tokens, new_token_id
 from kaianalytics.gateway.workspaces import files_since
 from kaianalytics.policy.decision import Deny, Request, decide, decide_handler
 from kaianalytics.policy.roles import Identity as Handler
@@ -106,7 +106,7 @@ class Doorkeeper:
         """End a session whose kernel has ended: its token opens nothing more."""
         event = self._context.event(session.user, "session.closed", session.purpose, session=session.session_id)
         with self._context.records.writing(event) as tx:
-            revocations.revoke(tx, session.token_id, self._context.clock() + INTERACTIVE_LIFETIME)
+            self._kernels.end(tx, session)
 
     def demand_standing(self, session: Session) -> None:
         """PolicyRefused unless the session's user may still work for its purpose, today."""

@@ -29,7 +29,8 @@ def leaks(askers: list[Asker], pid: int, temporary: Path, sessions: int = SESSIO
     """What is left; `pid` is the gateway's, which nobody else may be asking, and `temporary` its TMPDIR."""
     folders = askers[0].home.root, temporary
     _through(askers, WARM, at_once=3 * AT_ONCE)  # what is made once, or kept for the next, is made now
-    before, started = _settled(pid, folders, None), time.perf_counter()
+    time.sleep(2)  # workers that were told to end have ended
+    before, started = left_by(pid, *folders), time.perf_counter()
     points = [Point(0, resident(pid))]
     while points[-1].sessions < sessions:
         _through(askers, sessions // POINTS)
@@ -63,10 +64,10 @@ def _through(askers: list[Asker], number: int, at_once: int = AT_ONCE) -> None:
         list(threads.map(one, range(number)))
 
 
-def _settled(pid: int, folders: tuple[Path, Path], wanted: Leftovers | None) -> Leftovers:
-    """What there is once it is as before, or once it had the time to become so."""
-    until = time.monotonic() + (2.0 if wanted is None else SETTLE_SECONDS)
-    while (now := left_by(pid, *folders)) != wanted and time.monotonic() < until:
+def _settled(pid: int, folders: tuple[Path, Path], before: Leftovers) -> Leftovers:
+    """What there is once it is no more than before, or once it had the time to become so."""
+    until = time.monotonic() + SETTLE_SECONDS
+    while (now := left_by(pid, *folders)).more_than(before) and time.monotonic() < until:
         time.sleep(0.2)
     return now
 
