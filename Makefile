@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DATA ?= sample
 CUSTOMERS ?= 50000
+PARALLEL ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .PHONY: help demo lab test lint types layers bench fuzz lock clean
@@ -50,7 +51,7 @@ layers: $(VENV)/.ready-dev
 	$(BIN)/lint-imports
 
 test: lint types layers
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(PARALLEL) --dist loadfile
 
 bench: $(VENV)/.ready-dev
 	$(BIN)/python tests/benchmarks/run.py
