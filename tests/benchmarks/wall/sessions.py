@@ -23,7 +23,7 @@ def sessions(askers: list[Asker]) -> Part:
     asked = _asked(askers)
     held = at_most(
         "a session's worker: its first answer beside its second",
-        first.median, SESSION_SECONDS, "a worker is a new process that imports its engine",
+        first.median, SESSION_SECONDS, "the fork, its layers, the store opened, its views made and read",
     )  # fmt: skip
     return Part([held], [_openings(opened, first), _questions(asked)])
 
