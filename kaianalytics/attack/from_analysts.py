@@ -5,11 +5,8 @@ The probes ask, for every view, column, product and kind of person that the cont
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from decimal import Decimal
 
 from kaianalytics.attack import layers as L
 from kaianalytics.attack.attempts import Attack, Target, Trial, effect, rows_in
@@ -17,7 +14,6 @@ from kaianalytics.attack.canaries import Place
 from kaianalytics.attack.corpus import hostile_statements, ordinary_selects
 from kaianalytics.attack.sources import NAMES_ANOTHER, OUT, PAST_RETENTION, RAW_KEY, STOPS_LATER
 from kaianalytics.attack.world import ATTACKER
-from kaianalytics.protocol import API
 
 _FILES = (
     "read_text('{file}')",
@@ -41,16 +37,6 @@ _BASE = (
     "WITH t AS (SELECT * FROM store.main.{view}) SELECT * FROM t",
 )
 NOT_THERE = (*OUT, NAMES_ANOTHER)
-_DEAREST = Decimal(9)  # of one question
-_ONE_VALUE = (
-    "min({c})",
-    "max({c})",
-    "any_value({c})",
-    "list({c})",
-    "string_agg({c}, ',')",
-    "mode({c})",
-    "arg_max({c}, {c})",
-)
 
 
 def controls(target: Target) -> Iterator[Trial]:
@@ -60,16 +46,11 @@ def controls(target: Target) -> Iterator[Trial]:
 
 
 def shipped(target: Target) -> Iterator[Trial]:
-    """Every hostile statement, to the rows' door."""
+    """Every hostile statement, to the rows' door, in a session that others need not go on with."""
+    line = target.gateway.session(ATTACKER, target.purpose, "shipped")
     texts = [hostile.sql.replace("\\n", "\n") for hostile in hostile_statements()]
     for sql in target.adapted(texts)[:: target.every]:
-        yield target.ask_rows(sql, L.VIEW)
-
-
-def shipped_as_statistics(target: Target) -> Iterator[Trial]:
-    """The same, to the door of statistics."""
-    for sql in target.adapted([hostile.sql for hostile in hostile_statements()])[:: 4 * target.every]:
-        yield target.ask_statistics(sql, L.PROOF)
+        yield target.ask_rows(sql, L.VIEW, line)
 
 
 def lawful(target: Target) -> Iterator[Trial]:
@@ -177,102 +158,6 @@ def files_by_sql(target: Target) -> Iterator[Trial]:
             yield target.ask_rows(sql, L.LOCK_DOWN)
 
 
-def changes(target: Target) -> Iterator[Trial]:
-    """The list of who asked to stop, emptied; then what the views show that they did not show before."""
-    line = target.gateway.session(ATTACKER, target.purpose, "changing")
-    for view in list(target.rows)[:1]:
-        before = target.ask_rows(f"SELECT * FROM {view}", L.STOPS, line)
-        yield target.ask_rows(f"DELETE FROM kai_stops /* {view} */", L.SECOND_LOOK, line)
-        after = target.ask_rows(f"SELECT * FROM {view}", L.SECOND_LOOK, line)
-        yield replace(after, found=after.found - before.found)
-
-
-# Statistics
-
-
-def one_persons_values(target: Target) -> Iterator[Trial]:
-    """Values themselves, asked of the statistics' door: rows, extremes, lists, groups that nobody declared."""
-    for view, table in target.statistics.items():
-        yield target.ask_statistics(f"SELECT * FROM {view}", L.PROOF)
-        for column in table.columns:
-            name = f'"{column.name}"'
-            yield target.ask_statistics(f"SELECT {name} FROM {view}", L.PROOF)
-            if target.every == 1 or column.type == "string":
-                yield target.ask_statistics(f"SELECT {name}, count(*) AS n FROM {view} GROUP BY {name}", L.NOISE)
-        for form in _ONE_VALUE[:: 1 if target.every == 1 else 3]:
-            for column in table.columns[-2:]:
-                yield target.ask_statistics(
-                    f"SELECT {form.format(c=chr(34) + column.name + chr(34))} AS x FROM {view}", L.PROOF
-                )
-
-
-def absent_in_statistics(target: Target) -> Iterator[Trial]:
-    """Columns that the purpose does not see, and products that it has not, in statistics."""
-    for view in target.statistics:
-        for column in target.absent(view):
-            yield target.ask_statistics(f'SELECT "{column.name}", count(*) AS n FROM {view} GROUP BY ALL', L.PROOF)
-    for product in target.world.contracts.products:
-        if product not in target.statistics:
-            yield target.ask_statistics(f"SELECT count(*) AS n FROM {product}", L.DECISION)
-
-
-def parts_that_add_up(target: Target) -> Iterator[Trial]:
-    """A whole and its two parts: did they add up, each would be exact, and a difference of two would be one person."""
-    for view, column, value in _divided(target):
-        wheres = ("", f" WHERE {column} = {value}", f" WHERE {column} <> {value}")
-        trials, figures = [], []
-        for where in wheres:
-            sql = f"SELECT count(*) AS n FROM {view}{where}"
-            reply = target.line.statistics(sql)
-            trials.append(target.judged(sql, reply, sql, L.NOISE, statistics=True))
-            figures += figures_of(reply.json)
-        exact = len(figures) == 3 and figures[0] == figures[1] + figures[2]
-        yield from trials[:-1]
-        yield effect(trials[-1], "the parts add up: they are exact", exact)
-
-
-def repetitions(target: Target) -> Iterator[Trial]:
-    """One question in several spellings, kernels and sessions: further draws could be averaged."""
-    for view, column, value in _divided(target)[:1]:
-        lines = [target.line, target.gateway.session(ATTACKER, target.purpose, "second"), target.victims_line]
-        figures = []
-        for number, line in enumerate(lines * 2):
-            sql = f"SELECT{' ' * (number + 1)}count(*) AS n{number} FROM {view} WHERE {column} <> {value} -- {number}"
-            reply = line.statistics(sql, "0.0002")
-            figures += figures_of(reply.json)
-            trial = target.judged(sql, reply, sql, L.ONE_DRAW, statistics=True)
-            yield effect(trial, "another draw of the same figure", len(set(figures)) > 1)
-
-
-def more_than_is_left(target: Target) -> Iterator[Trial]:
-    """Questions that together cost more than what is left of the tightest allowance."""
-    for view, column, value in _divided(target)[:1]:
-        lines = target.line.ask("GET", f"{API}/budget").json.get("lines", [])
-        binding = (line for line in lines if not line["name"].startswith("window"))  # of another view, perhaps
-        left = min((Decimal(line["remaining"]) for line in binding), default=Decimal(0))
-        price, had = min(left + Decimal("0.1"), _DEAREST), Decimal(0)
-        for number in range(int(left / price) + 2):
-            sql = f"SELECT count(*) AS n{number} FROM {view} WHERE {column} = {value}"
-            reply = target.line.statistics(sql, str(price))
-            had += price if figures_of(reply.json) else 0
-            trial = target.judged(sql, reply, sql, L.LEDGER, statistics=True)
-            yield effect(trial, "answers at more than was left", had > left)
-
-
-def in_no_time(target: Target) -> Iterator[Trial]:
-    """The time that a figure takes, which tells of its rows, unless none comes before its bucket ends."""
-    for view, column, value in _divided(target)[:1]:
-        population = target.statistics[view].population or ""
-        bucket = fastest = float(target.world.contracts.purposes.populations[population].time_bucket)
-        for number in range(4):
-            sql = f"SELECT count(*) AS t{number} FROM {view} WHERE {column} = {value}"
-            began = time.monotonic()
-            reply = target.line.statistics(sql, f"0.000{number + 4}")
-            fastest = min(fastest, time.monotonic() - began) if figures_of(reply.json) else fastest
-            trial = target.judged(sql, reply, sql, L.BUCKETS, statistics=True)
-            yield effect(trial, "a figure came before its bucket's end", fastest < bucket)
-
-
 def more_rows_than_may_leave(target: Target) -> Iterator[Trial]:
     """One row more than one answer may have."""
     for view in list(target.rows)[:1]:
@@ -283,40 +168,14 @@ def more_rows_than_may_leave(target: Target) -> Iterator[Trial]:
         yield effect(stopped, "more rows left than may", trial.outcome == "answered")
 
 
-def comments_of_others(target: Target) -> Iterator[Trial]:
-    """What another analyst wrote beside a question, in the repeated answer and in the list of earlier ones."""
-    for view, column, value in _divided(target)[:1]:
-        sql = f"SELECT count(*) AS n FROM {view} WHERE {column} = {value}"
-        word = target.world.canaries.word(Place("a comment beside another's question"))
-        target.victims_line.statistics(f"{sql} -- {word}", "0.0003")
-        yield target.judged(
-            "the same question", target.line.statistics(sql, "0.0003"), sql, L.COMMENTS, statistics=True
-        )
-        listed = target.line.ask("GET", f"{API}/releases")
-        yield target.judged("GET /v1/releases", listed, "", L.COMMENTS, statistics=True)
-
-
-def figures_of(answer: dict[str, object]) -> list[float]:
-    """The figures of a statistics answer."""
-    try:
-        rows = json.loads(str(answer["release"]))["rows"]
-    except (KeyError, ValueError):
-        return []
-    return [float(value) for row in rows for value in row if isinstance(value, int | float)]
-
-
-def _divided(target: Target) -> list[tuple[str, str, str]]:
-    """Views that a question can divide in two: a required column, and one of its values as SQL."""
-    found = []
-    for view, table in target.statistics.items():
-        contract = target.world.contracts.products[view]
-        for column in table.columns:
-            values = contract.column(column.source).enum
-            if table.windows is None and values and not column.nullable and column.rule.action == "keep":
-                quoted = values[0] if column.type == "integer" else f"'{values[0]}'"
-                found.append((view, f'"{column.name}"', quoted))
-                break
-    return found
+def changes(target: Target) -> Iterator[Trial]:
+    """The list of who asked to stop, emptied; then what the views show that they did not show before."""
+    line = target.gateway.session(ATTACKER, target.purpose, "changing")
+    for view in list(target.rows)[:1]:
+        before = target.ask_rows(f"SELECT * FROM {view}", L.STOPS, line)
+        yield target.ask_rows(f"DELETE FROM kai_stops /* {view} */", L.SECOND_LOOK, line)
+        after = target.ask_rows(f"SELECT * FROM {view}", L.SECOND_LOOK, line)
+        yield replace(after, found=after.found - before.found)
 
 
 def _after(*kinds: str) -> Callable[[Place, Target], bool]:
@@ -347,14 +206,4 @@ ROWS_ATTACKS = (
     Attack("a change of who asked to stop", "rows", (L.GUARD, L.SECOND_LOOK), changes),
     Attack("more rows than one answer may have", "rows", (L.CAPS,), more_rows_than_may_leave),
     Attack("ordinary questions as shipped", "rows", (), lawful),
-)  # fmt: skip
-STATISTICS_ATTACKS = (
-    Attack("hostile statements as shipped", "statistics", (L.GUARD, L.PROOF), shipped_as_statistics),
-    Attack("one person's values", "statistics", (L.PROOF,), one_persons_values),
-    Attack("a column or product of others", "statistics", (L.PROOF, L.STORE, L.VIEW), absent_in_statistics),
-    Attack("the difference of two exact figures", "statistics", (L.NOISE,), parts_that_add_up),
-    Attack("an average of many draws", "statistics", (L.ONE_DRAW,), repetitions),
-    Attack("more than is left", "statistics", (L.LEDGER,), more_than_is_left),
-    Attack("how long a figure takes", "statistics", (L.BUCKETS,), in_no_time),
-    Attack("what others wrote beside their questions", "statistics", (L.COMMENTS,), comments_of_others),
 )  # fmt: skip

@@ -38,6 +38,7 @@ from kaianalytics.attack.from_kernels import (
 )  # fmt: skip
 from kaianalytics.attack.running import Gateway
 from kaianalytics.attack.world import ATTACKER, VICTIM
+from kaianalytics.custody.home import Home
 from kaianalytics.errors import Fault
 from kaianalytics.lab import environment, kernelspecs, launcher
 from kaianalytics.lab.server import KaiKernelSpecs
@@ -68,6 +69,19 @@ for path in glob.glob('/proc/*/environ') + glob.glob('/proc/*/cmdline'):
     except OSError: pass
 print([word.decode() for word in found])
 """
+
+
+@dataclass(frozen=True)
+class Around:
+    """What there is around a kernel: the custodian's home, a store of it, somebody's token, the gateway's socket and
+    process.
+    """
+
+    home: Home
+    store: Path
+    identity: Path
+    socket: Path
+    gateway: int
 
 
 @dataclass
@@ -172,7 +186,9 @@ def attacked(gateway: Gateway, purpose: str, folder: Path) -> Iterator[Kernel]:
             victim = open_.enter_context(running(manager_of(folder / "victims", other)))
         if victim.run(f"open('other.txt', 'w').write({secret!r})").error:
             raise Fault("NO_KERNEL", "The victim's kernel did not start its work.")
-        facts = {**files(folder, gateway, victim, secret, workspaces / VICTIM / other)}
+        world = gateway.world
+        around = Around(world.home, world.store(other), world.token_file(VICTIM), gateway.socket, gateway.pid)
+        facts = files(folder, around, victim, secret, workspaces / VICTIM / other)
         facts |= open_.enter_context(listeners(folder, secret))
         with platform(gateway, ATTACKER, workspaces):
             attacker = open_.enter_context(running(manager_of(folder / "attackers", purpose)))
@@ -194,9 +210,9 @@ def tokens(gateway: Gateway, other: str) -> dict[str, Any]:
     }
 
 
-def files(folder: Path, gateway: Gateway, victim: Kernel, secret: str, others: Path) -> dict[str, Any]:
-    """Paths and processes; what is to be read holds the secret."""
-    home, runtime, limits = gateway.world.home, Path(victim.manager.ip).parent, KernelLimits.of_this_machine()
+def files(folder: Path, around: Around, victim: Kernel, secret: str, others: Path) -> dict[str, Any]:
+    """Paths and processes; what is to be read holds the secret. `others` is the victim's workspace."""
+    home, runtime, limits = around.home, Path(victim.manager.ip).parent, KernelLimits.of_this_machine()
     made = {name: folder / name for name in ("outside_file", "outside_scratch", "outside_deletable", "outside_move")}
     made |= {"notebook": folder / "a.ipynb", "checkpoint": others / ".ipynb_checkpoints" / "a-checkpoint.ipynb"}
     made |= {"history": others / ".ipython" / "planted-history.sqlite"}
@@ -204,16 +220,16 @@ def files(folder: Path, gateway: Gateway, victim: Kernel, secret: str, others: P
         path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text(secret, encoding="ascii")
     opened = (folder / "outside_file").open(encoding="ascii")  # kept open by this process as long as the facts are
-    spec = victim.manager.kernel_spec_manager.kernel_dirs[0]
+    specs = Path(victim.manager.kernel_spec_manager.kernel_dirs[0])
     return {
         **{name: str(path) for name, path in made.items()},
         "secret": secret, "word": WORD, "outside": str(folder), "other_file": str(others / "other.txt"),
         "home": str(home.root), "keys": str(home.keys / "custodian.json"), "records": str(home.records),
-        "log": str(home.log), "store": str(gateway.world.store(next(iter(gateway.world.contracts.purposes.open)))),
-        "identity": str(gateway.world.token_file(VICTIM)), "socket": str(gateway.socket),
-        "package": str(PACKAGE), "launcher": str(launcher.__file__), "packages": sysconfig.get_paths()["purelib"],
-        "kernels": str(spec), "kernelspec": str(next(Path(spec).glob("*/kernel.json"))),
-        "open_file": f"/proc/{os.getpid()}/fd/{opened.fileno()}", "me": os.getpid(), "gateway": gateway.pid,
+        "log": str(home.log), "store": str(around.store), "identity": str(around.identity),
+        "socket": str(around.socket), "package": str(PACKAGE), "launcher": str(launcher.__file__),
+        "packages": sysconfig.get_paths()["purelib"], "kernels": str(specs),
+        "kernelspec": str(next(specs.glob("*/kernel.json"))),
+        "open_file": f"/proc/{os.getpid()}/fd/{opened.fileno()}", "me": os.getpid(), "gateway": around.gateway,
         "victim": victim.program, "channel": f"{victim.manager.ip}-1", "connection": str(runtime / "kernel.json"),
         "file_size": limits.file_size, "memory": limits.memory, "processes": limits.processes, "_keep": opened,
     }  # fmt: skip

@@ -21,8 +21,9 @@ from pathlib import Path
 
 from kaianalytics.attack import from_workers, in_kernels, in_workers
 from kaianalytics.attack.attempts import Attack, Target, Trial, effect
-from kaianalytics.attack.from_analysts import ROWS_ATTACKS, STATISTICS_ATTACKS, controls
+from kaianalytics.attack.from_analysts import ROWS_ATTACKS, controls
 from kaianalytics.attack.from_outside import LOG_ATTACKS, OUTSIDE_ATTACKS
+from kaianalytics.attack.from_questions import STATISTICS_ATTACKS
 from kaianalytics.attack.running import gateway_process
 from kaianalytics.attack.world import World
 from kaianalytics.gateway.workers.process import StoreSpec, WorkerLimits

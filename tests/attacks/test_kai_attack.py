@@ -29,8 +29,9 @@ from kaianalytics.attack.adapting import adapted
 from kaianalytics.attack.attempts import Attack, Target, Trial
 from kaianalytics.attack.canaries import Canaries, Place
 from kaianalytics.attack.corpus import ordinary_selects
-from kaianalytics.attack.from_analysts import ROWS_ATTACKS, STATISTICS_ATTACKS
+from kaianalytics.attack.from_analysts import ROWS_ATTACKS
 from kaianalytics.attack.from_outside import OUTSIDE_ATTACKS
+from kaianalytics.attack.from_questions import STATISTICS_ATTACKS
 from kaianalytics.attack.sources import (
     ABROAD,
     DROPPED,
@@ -96,7 +97,7 @@ def test_what_goes_through_is_what_no_layer_holds_against(
     world = copied(worlds[frozenset(lacks & OF_THE_BUILD)], tmp_path / "w")
     with weaker_gateway(world, lacks) as gateway:
         # without a guard, enough of the shipped statements that some of them are after what is there
-        target = Target(gateway, PURPOSE, every=4 if L.GUARD in lacks else 60)
+        target = Target(gateway, PURPOSE, every=10 if L.GUARD in lacks else 60)
         through = {name(attack) for attack in HELD if goes_through(attack, target)}
     missing = lacks | ({L.LANDLOCK} if confine.missing() else set())
     foretold = {name(attack) for attack in HELD if set(attack.holds) <= missing}

@@ -6,35 +6,30 @@ a layer that nothing needs, an attack that could never work, and a hole are all 
 
 from __future__ import annotations
 
-import ctypes
-import json
 import os
 import re
-import socket
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.confinements import weaker_manager
-from support.kernels import Kernel, running, server_environment
+from support.kernels import server_environment
 from support.real_world import Gateway, running_processes
 
 import kaianalytics
-from kaianalytics.attack.from_kernels import ASK, ATTACKS, PRELUDE, TOKEN_ATTACKS, Attack
-from kaianalytics.lab import kernelspecs, launcher
+from kaianalytics.attack.from_kernels import ASK, ATTACKS, TOKEN_ATTACKS, Attack
+from kaianalytics.attack.in_kernels import WORD, Around, Kernel, files, goes_through, know, listeners, running
 from kaianalytics.protocol import binding
-from kaianalytics.sandbox import confine, libc
-from kaianalytics.sandbox.confinement import KernelLimits, Layer
-from kaianalytics.sandbox.syscalls import NUMBERS
+from kaianalytics.sandbox import confine
+from kaianalytics.sandbox.confinement import Layer
 
 pytestmark = pytest.mark.skipif(bool(confine.missing()), reason=confine.missing())
 
 SECRET = "canary-of-another-purpose"
-WORD = "kai-attack-canary"
 ROOT = os.geteuid() == 0
 # the wall, and the wall as each machine or fault could leave it; Landlock and seccomp are what there is without a view
 WALLS: dict[str, frozenset[Layer]] = {
@@ -69,76 +64,13 @@ def outside(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Itera
         victim = open_.enter_context(running(weaker_manager(folder / "victims", "ad-targeting", [Layer.NAMESPACES])))
         said = victim.run(f"import kaianalytics; kaianalytics.connect(); open('other.txt', 'w').write({SECRET!r})")
         assert said.error == {}
-        facts = {**files(folder, gateway, victim), **open_.enter_context(listeners(folder))}
+        world = gateway.world
+        around = Around(
+            world.home, world.store("ad-targeting"), world.token_file("aiko"), gateway.socket, gateway.process.pid
+        )
+        others = folder / "workspaces" / "aiko" / "ad-targeting"
+        facts = {**files(folder, around, victim, SECRET, others), **open_.enter_context(listeners(folder, SECRET))}
         yield Outside(folder, gateway, facts)
-
-
-def files(folder: Path, gateway: Gateway, victim: Kernel) -> dict[str, Any]:
-    """Paths and processes; what is to be read holds the secret."""
-    home, runtime = gateway.world.home, Path(victim.manager.ip).parent
-    other = folder / "workspaces" / "aiko" / "ad-targeting"
-    kernelspecs.install([("service-improvement", "Services")], folder / "share")
-    made = {name: folder / name for name in ("outside_file", "outside_scratch", "outside_deletable", "outside_move")}
-    made |= {"notebook": folder / "a.ipynb", "checkpoint": other / ".ipynb_checkpoints" / "a-checkpoint.ipynb"}
-    made |= {"history": other / ".ipython" / "planted-history.sqlite"}
-    for path in made.values():
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(SECRET)
-    opened = (folder / "outside_file").open()  # kept open by this process while the module runs
-    return {
-        **{name: str(path) for name, path in made.items()},
-        "secret": SECRET, "word": WORD, "outside": str(folder), "other_file": str(other / "other.txt"),
-        "home": str(home.root), "keys": str(home.keys / "custodian.json"), "records": str(home.records),
-        "log": str(home.log), "store": str(gateway.world.store("ad-targeting")),
-        "identity": str(gateway.world.token_file("aiko")), "socket": str(gateway.socket),
-        "package": str(Path(kaianalytics.__file__).parent), "launcher": str(launcher.__file__),
-        "packages": str(Path(pytest.__file__).parent.parent), "kernels": str(folder / "share" / "kernels"),
-        "kernelspec": str(folder / "share" / "kernels" / "kai-service-improvement" / "kernel.json"),
-        "open_file": f"/proc/{os.getpid()}/fd/{opened.fileno()}", "me": os.getpid(),
-        "gateway": gateway.process.pid, "victim": program_of(victim), "channel": f"{victim.manager.ip}-1",
-        "connection": str(runtime / "kernel.json"), "file_size": KernelLimits.of_this_machine().file_size,
-        "memory": KernelLimits.of_this_machine().memory, "processes": KernelLimits.of_this_machine().processes,
-        "_keep": opened,
-    }  # fmt: skip
-
-
-@contextmanager
-def listeners(folder: Path) -> Iterator[dict[str, Any]]:
-    """What listens, and what lies in memory: sockets of several kinds, a terminal, shared memory."""
-    libc_ = ctypes.CDLL(None)
-    libc_.shmat.restype = ctypes.c_void_p
-    shared = libc_.shmget(0, 4096, 0o1600)
-    ctypes.memmove(libc_.shmat(shared, None, 0), SECRET.encode(), len(SECRET))
-    left = Path("/dev/shm", WORD)
-    left.write_text(SECRET)
-    ours, theirs = os.openpty()
-    with (
-        socket.create_server(("127.0.0.1", 0)) as port,
-        socket.socket(socket.AF_UNIX) as abstract,
-        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams,
-    ):
-        abstract.bind("\0" + WORD)
-        abstract.listen()
-        datagrams.bind(str(folder / "d"))
-        try:
-            yield {
-                "port": port.getsockname()[1], "datagrams": str(folder / "d"), "terminal": os.ttyname(theirs),
-                "shared": shared,
-            }  # fmt: skip
-        finally:
-            libc_.shmctl(shared, 0, None)
-            left.unlink()
-            os.close(ours)
-            os.close(theirs)
-
-
-def program_of(kernel: Kernel) -> int:
-    """The process that runs the notebook's code, which the launcher's waiting processes started."""
-    parents = running_processes()
-    pid = kernel.pid
-    while children := [child for child, parent in parents.items() if parent == pid]:
-        pid = max(children)
-    return pid
 
 
 @pytest.fixture(scope="module", params=WALLS)
@@ -151,26 +83,6 @@ def behind(request: pytest.FixtureRequest, outside: Outside) -> Iterator[tuple[f
         yield without, kernel
 
 
-def know(kernel: Kernel, facts: Mapping[str, Any]) -> None:
-    """Tell the attacker everything."""
-    numbers = {name: number[libc.MACHINES.index(libc.MACHINE)] for name, number in NUMBERS.items()}
-    told = {name: value for name, value in facts.items() if not name.startswith("_")}
-    # in a folder of its own, for an earlier attacker worked in the same workspace
-    place = "import os, tempfile; os.chdir(tempfile.mkdtemp(dir='.'))"
-    said = kernel.run(f"{place}\n{PRELUDE}\nN, W = {numbers!r}, json.loads({json.dumps(told)!r})\nprint('ready')")
-    assert said.printed == "ready\n", said.error
-
-
-def goes_through(kernel: Kernel, code: str) -> bool:
-    """Whether an attack ends with something in its hands."""
-    body = "\n".join("    " + line for line in code.split("\n"))
-    attempt = f"def attack():\n{body}\nsignal.alarm(20)\ntry: got = attack()\n"
-    attempt += "except BaseException as e: got = None; why = repr(e)\nfinally: signal.alarm(0)\n"
-    said = kernel.run(f"why = 'nothing'\n{attempt}print('WENT THROUGH' if got else 'STOPPED', why)")
-    assert re.match("WENT THROUGH|STOPPED", said.printed), (code, said)
-    return said.printed.startswith("WENT")
-
-
 def can_be_made(attack: Attack, without: frozenset[Layer]) -> bool:
     return (ROOT or not attack.as_root) and (attack.naked or without < frozenset(Layer))
 
@@ -178,7 +90,7 @@ def can_be_made(attack: Attack, without: frozenset[Layer]) -> bool:
 def test_what_goes_through_is_what_no_layer_holds_against(behind: tuple[frozenset[Layer], Kernel]) -> None:
     without, kernel = behind
     made = [attack for attack in ATTACKS if can_be_made(attack, without)]
-    through = {attack.name for attack in made if goes_through(kernel, attack.code)}
+    through = {attack.name for attack in made if goes_through(kernel, attack.code)[0]}
     foretold = {attack.name for attack in made if attack.stopped_by <= without}
     optional = {attack.name for attack in made if attack.optional}
     assert (sorted(through - foretold), sorted(foretold - through - optional)) == ([], [])
@@ -220,14 +132,15 @@ def thief(outside: Outside) -> Iterator[Kernel]:
 
 @pytest.mark.parametrize("name", TOKEN_ATTACKS)
 def test_a_token_is_good_on_its_own_connections_alone(thief: Kernel, name: str) -> None:
-    assert not goes_through(thief, TOKEN_ATTACKS[name])
+    assert not goes_through(thief, TOKEN_ATTACKS[name])[0]
 
 
 def test_the_stolen_tokens_are_good_where_they_belong(thief: Kernel, outside: Outside) -> None:
     """What was stolen was worth something: each token opens its door on a connection of its own."""
     for user in ("kaito", "aiko"):
         assert outside.gateway.session(user).one("SELECT COUNT(*) AS n FROM sessions") > 0
-    assert goes_through(thief, "return ask('POST', 'sql', own, b'{\"sql\": \"SELECT COUNT(*) AS n FROM sessions\"}')")
+    own = "return ask('POST', 'sql', own, b'{\"sql\": \"SELECT COUNT(*) AS n FROM sessions\"}')"
+    assert goes_through(thief, own)[0]
     assert outside.gateway.as_("kaito").request_json("GET", "/v1/reviews") is not None
 
 
@@ -246,7 +159,7 @@ def test_without_the_binding_a_stolen_token_is_good(tmp_path: Path) -> None:
         ):
             know(kernel, {"other_token": fake.grant("ad-targeting").token})
             kernel.run(ASK)
-            through[binds] = goes_through(kernel, TOKEN_ATTACKS[next(iter(TOKEN_ATTACKS))])
+            through[binds], _ = goes_through(kernel, TOKEN_ATTACKS[next(iter(TOKEN_ATTACKS))])
     assert through == {True: False, False: True}
 
 

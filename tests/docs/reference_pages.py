@@ -22,9 +22,10 @@ from typer.main import get_command
 sys.path.insert(0, str(Path(__file__).parent.parent / "attacks"))
 
 from kaianalytics.attack import from_workers
-from kaianalytics.attack.from_analysts import ROWS_ATTACKS, STATISTICS_ATTACKS
+from kaianalytics.attack.from_analysts import ROWS_ATTACKS
 from kaianalytics.attack.from_kernels import ATTACKS, TOKEN_ATTACKS
 from kaianalytics.attack.from_outside import LOG_ATTACKS, OUTSIDE_ATTACKS
+from kaianalytics.attack.from_questions import STATISTICS_ATTACKS
 from kaianalytics.attack.layers import LAYERS
 from kaianalytics.cli import NOUNS, app
 from kaianalytics.privacy.refusals import REASONS
