@@ -89,6 +89,9 @@ class _Reading:
                 self._refused(line, "a key is a plain text: no merge, no list, no mapping")
                 continue
             key = str(key_node.value)
+            if not _is_text(key):
+                self._refused(line, "half of a surrogate pair is no character", "write the character itself")
+                continue
             if key in values:
                 self._refused(line, f"key `{key}` stands twice")
             self.lines[(*path, key)] = line
@@ -97,6 +100,8 @@ class _Reading:
 
     def _scalar(self, node: Node, line: int) -> object:
         text, kind = str(node.value), str(node.tag).removeprefix(_TAG)
+        if not _is_text(text):
+            return self._refused(line, "half of a surrogate pair is no character", "write the character itself")
         if kind in ("str", "timestamp"):
             return text
         if kind == "null":
@@ -117,6 +122,11 @@ class _Reading:
         """Note the fault; the null that it returns stands in for what was refused."""
         self.faults.add(ContractFault(self.file, line, message, hint))
         return None
+
+
+def _is_text(text: str) -> bool:
+    """Whether it has bytes: an escape in a quoted text may be half of a pair."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _finite(text: str) -> Decimal:

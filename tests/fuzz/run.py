@@ -48,7 +48,7 @@ def main() -> int:
     found += of_questions(options)
     if not options.no_decoders:
         found += of_decoders()
-    say("nothing was found" if not found else f"{found} findings")
+    say(f"found: {found}")
     return min(found, 1)
 
 

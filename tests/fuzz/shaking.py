@@ -39,7 +39,7 @@ anything = st.recursive(
     max_leaves=8,
 )
 objects = st.dictionaries(st.text(max_size=8), anything, max_size=6)
-DEEP = (b"[" * 3_000, b'{"a":' * 3_000, b"[" * 500 + b"]" * 500)
+DEEP = (b"[" * 1_200, b'{"a":' * 1_200, b"[" * 500 + b"]" * 500)
 raw = st.binary(max_size=200) | st.sampled_from(DEEP) | anything.map(lambda value: json.dumps(value).encode())
 
 

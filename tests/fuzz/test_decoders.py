@@ -281,7 +281,11 @@ def decoded(text: bytes) -> str:
 def yamls(name: str) -> st.SearchStrategy[bytes]:
     text = (Path(__file__).parents[2] / "data_contracts" / name).read_bytes()
     return (
-        cut(text) | raw | st.sampled_from([text.replace(b"true", b"!!python/none x"), b"a: &a [*a]", b"? [a]\n: b\n"])
+        cut(text)
+        | raw
+        | st.sampled_from(
+            [text.replace(b"true", b"!!python/none x"), b"a: &a [*a]", b"? [a]\n: b\n", b'x: "\\ud83d\\ude80"\n']
+        )
     )
 
 
