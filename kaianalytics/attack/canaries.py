@@ -58,7 +58,7 @@ class Canaries:
 
     def __post_init__(self) -> None:
         self.mark = _WORD + self._letters(4)
-        self._pattern = re.compile(self.mark + r"[a-z]{8}", re.IGNORECASE)
+        self._pattern = re.compile(f"(?=({self.mark}[a-z]{{8}}))", re.IGNORECASE)  # one may begin within another
 
     def word(self, place: Place) -> str:
         """A new word, of letters alone."""
@@ -92,17 +92,19 @@ class Canaries:
 
     def found(self, data: bytes | str, said: str = "") -> frozenset[Place]:
         """The places of the canaries in what came back, but for those that the request `said` itself."""
-        text = data if isinstance(data, str) else data.decode("utf-8", "replace")
+        text, whole = (data, True) if isinstance(data, str) else _as_text(data)
         own = {value for value, _ in self._in_text(said)}
-        found = {place for value, place in self._in_text(text) if value not in own}
+        found = {place for value, place in self._in_text(text, altered=whole) if value not in own}
         if isinstance(data, bytes):
             found |= {place for pattern, place in self._bytes.items() if pattern in data}
         return frozenset(found)
 
-    def _in_text(self, text: str) -> Iterator[tuple[str, Place]]:
+    def _in_text(self, text: str, *, altered: bool = True) -> Iterator[tuple[str, Place]]:
+        """Each canary with its place; altered ones too, but in bytes where the end of a value runs into the next."""
         for match in self._pattern.finditer(text):
-            word = match[0].lower()
-            yield word, self._words.get(word) or self._most_like(word)
+            word = match[1].lower()
+            if word in self._words or altered:
+                yield word, self._words.get(word) or self._most_like(word)
         yield from ((value, self._numbers[value]) for value in _NUMBER.findall(text) if value in self._numbers)
         for moment in map(_spaced, _DAY.findall(text)):
             yield from ((value, self._days[value]) for value in {moment, moment[:10]} if value in self._days)
@@ -143,6 +145,14 @@ class Canaries:
         self._days[str(at)] = place
         self._bytes[struct.pack("<q", round((at - _EPOCH).total_seconds()) * 1_000_000)] = place
         return at
+
+
+def _as_text(data: bytes) -> tuple[str, bool]:
+    """The bytes as text, and whether they are one."""
+    try:
+        return data.decode(), True
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "replace"), False
 
 
 def _spaced(text: str) -> str:

@@ -236,6 +236,14 @@ def test_a_canary_is_found_in_the_bytes_of_an_answer_even_beneath_a_null(kind: A
     assert canaries.found(sink.getvalue()) == {place}
 
 
+def test_the_end_of_one_value_and_the_beginning_of_the_next_are_no_canary() -> None:
+    canaries = Canaries(Random(4))
+    word = str(canaries.value("string", Place("here")))
+    cut = f"{word[:13]}{word}{word[:13]}"  # as texts lie in a column: one behind the other
+    assert canaries.found(b"\xff" + cut.encode()) == {Place("here")}
+    assert canaries.found(cut.encode()) == {Place("here"), Place("an altered canary")}
+
+
 def test_a_day_of_who_may_not_be_there_is_found_in_every_class_that_is_made_of_it() -> None:
     canaries, place = Canaries(Random(3)), Place("here", "p", "c")
     day = canaries.value("date", place, of_nobody=True)
