@@ -239,7 +239,7 @@ def test_a_canary_is_found_in_the_bytes_of_an_answer_even_beneath_a_null(kind: A
 def test_the_end_of_one_value_and_the_beginning_of_the_next_are_no_canary() -> None:
     canaries = Canaries(Random(4))
     word = str(canaries.value("string", Place("here")))
-    cut = f"{word[:13]}{word}{word[:13]}"  # as texts lie in a column: one behind the other
+    cut = f"{word[:10]}{word}{word[:10]}"  # as texts lie in a column: one behind the other
     assert canaries.found(b"\xff" + cut.encode()) == {Place("here")}
     assert canaries.found(cut.encode()) == {Place("here"), Place("an altered canary")}
 
