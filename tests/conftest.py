@@ -10,6 +10,8 @@ import pytest
 from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
+for size in ("COLUMNS", "LINES"):  # of a terminal that nobody looks at: tables are as wide as a test says
+    os.environ.pop(size, None)
 pytest_plugins = ["support.real_world", "support.waiting"]
 
 _skipped: list[str] = []

@@ -150,10 +150,10 @@ def test_statistics_come_with_error_bars_as_table_and_as_chart(opened: Watched) 
         ('kai.sql("SELECT device FROM session")', "There is no view `session` for this purpose", "perhaps `sessions`"),
     ],
 )
-def test_a_refusal_is_three_lines_without_a_traceback(opened: Watched, question: str, said: str, to_do: str) -> None:
+def test_a_refusal_is_a_few_lines_without_a_traceback(opened: Watched, question: str, said: str, to_do: str) -> None:
     text = NotebookPage(opened.page).run(question).last.inner_text().strip()
     assert said in text and "\nRule: " in text and f"What to do: {to_do}" in text
-    assert "Traceback" not in text and len(text.splitlines()) == 3
+    assert "Traceback" not in text and len(text.splitlines()) == (5 if "line 1, column " in text else 3)
 
 
 def test_tab_completes_what_kai_can_do(opened: Watched) -> None:
