@@ -10,8 +10,8 @@ from page import Table, duration
 
 RATIO_OF_AGGREGATES, RATIO_OF_MANY_ROWS = 1.10, 3.0
 KERNEL_SECONDS, SESSION_SECONDS = 0.100, 0.100
-# of the gateway's memory: the records' page cache fills meanwhile, up to 2 MB for each of five connections
-BYTES_A_SESSION = 2048.0
+# of the gateway's memory, beside its caches: the records' pages, up to 2 MB for each of five connections
+BYTES_A_SESSION = 1024.0
 
 
 @dataclass(frozen=True)

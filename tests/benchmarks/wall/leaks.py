@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from asking import ROWS, Asker
@@ -15,6 +17,7 @@ from wall.bars import BYTES_A_SESSION, Part, at_most, nothing_of
 
 SESSIONS, AT_ONCE, WARM, POINTS = 2_000, 4, 48, 20
 SETTLE_SECONDS = 10.0
+_UNEXPLAINED = "not explained: it comes in steps, and neither caches nor something kept has been shown to be all of it"
 
 
 @dataclass(frozen=True)
@@ -37,17 +40,18 @@ def leaks(askers: list[Asker], pid: int, temporary: Path, sessions: int = SESSIO
         points.append(Point(points[-1].sessions + sessions // POINTS, resident(pid)))
     took = time.perf_counter() - started
     after = _settled(pid, folders, before)
-    slope = _slope(points[len(points) // 2 :])
+    slope, line = _slope(points), _line(points[len(points) // 2 :])
     held = [
         nothing_of("processes left by closed sessions", after.processes - before.processes),
         nothing_of("descriptors of the gateway left", after.descriptors - before.descriptors),
         nothing_of("threads of the gateway left", after.threads - before.threads),
         nothing_of("files left in the home and in temporary folders", len(after.files - before.files)),
-        at_most("memory that a closed session leaves", max(slope, 0.0), BYTES_A_SESSION, "it is kept", _bytes),
+        at_most("memory that a closed session leaves", max(slope, 0.0), BYTES_A_SESSION, _UNEXPLAINED, _bytes),
     ]
     words = (
         f"{sessions:,} sessions, {AT_ONCE} at a time, each asking one question, in {duration(took)}: "
-        f"{sessions / took:.0f} a second. Memory is the gateway's; its slope is of the later half."
+        f"{sessions / took:.0f} a second. Memory is the gateway's; what each leaves is the median of {POINTS} "
+        f"steps. A line through the later half, which a step of a cache tilts, rises by {_bytes(line)} a session."
     )
     rows = [(f"{each.sessions:,}", megabytes(each.resident)) for each in (points[0], *points[4::4])]
     return Part(held, [Table("What sessions leave", words, ("sessions so far", "gateway's memory"), rows)])
@@ -73,11 +77,15 @@ def _settled(pid: int, folders: tuple[Path, Path], before: Leftovers) -> Leftove
 
 
 def _slope(points: list[Point]) -> float:
+    """Bytes a session, by the median of all steps: what is kept of each is in most of them, a cache's growth in few."""
+    steps = pairwise(points)
+    return statistics.median((after.resident - at.resident) / (after.sessions - at.sessions) for at, after in steps)
+
+
+def _line(points: list[Point]) -> float:
     """Bytes a session, by least squares."""
-    n = len(points)
-    x_mean, y_mean = sum(p.sessions for p in points) / n, sum(p.resident for p in points) / n
-    over = sum((p.sessions - x_mean) ** 2 for p in points)
-    return sum((p.sessions - x_mean) * (p.resident - y_mean) for p in points) / over
+    xs, ys = [float(point.sessions) for point in points], [float(point.resident) for point in points]
+    return statistics.linear_regression(xs, ys).slope
 
 
 def _bytes(count: float) -> str:
