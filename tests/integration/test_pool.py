@@ -407,7 +407,9 @@ def test_idle_workers_end_and_the_longest_idle_makes_room(spec: StoreSpec) -> No
             assert code_of(lambda: one.fetch("SELECT 1", 20)) == "TOO_MANY_WORKERS"
         assert one.fetch("SELECT 1", 20) == [(1,)]
         assert wait_until(lambda: one.pid is None)
-        assert one.fetch("SELECT 1", 20) == [(1,)]
+        assert wait_until(lambda: not pool._workers)  # a kernel that was killed could not close its session
+        again = pool.session("one", spec)
+        assert again is not one and again.fetch("SELECT 1", 20) == [(1,)]
     finally:
         pool.close_all()
 

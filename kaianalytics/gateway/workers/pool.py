@@ -117,6 +117,10 @@ class SessionWorker:
             finally:
                 self._busy.release()
 
+    def is_unused(self, before: float) -> bool:
+        """Whether there is no process, and nobody was given it since the monotonic time `before`."""
+        return self.used <= before and self._process is None and not self._busy.locked()
+
     @property
     def pid(self) -> int | None:
         """The process's id while there is one."""
@@ -216,6 +220,7 @@ class WorkerPool:
             if found is None or not same:
                 self._workers[key] = SessionWorker(spec, self.limits, self._start)
             worker, purposes_own = self._workers[key], self._of_purpose(spec.purpose)
+            worker.used = time.monotonic()  # under the lock: what somebody was just given is not forgotten
         for each in purposes_own:
             each.stop(spec.stops)
         if found is not None and found is not worker:
@@ -293,6 +298,13 @@ class WorkerPool:
             hint = "wait until another session's query has ended"
             raise WorkerFault("TOO_MANY_WORKERS", "Every worker that the gateway may start is busy.", hint=hint)
 
+    def _rest(self, before: float) -> None:
+        """Ends what was not asked since, and forgets sessions that had ended by then: not every kernel can say so."""
+        for worker in self._up():
+            worker.end_if_idle(before)
+        with self._lock:
+            self._workers = {key: worker for key, worker in self._workers.items() if not worker.is_unused(before)}
+
     def _up(self) -> list[SessionWorker]:
         """The workers that hold a process, the longest unused first."""
         with self._lock:
@@ -314,8 +326,7 @@ class WorkerPool:
             try:
                 request = self._requests.get(timeout=max(0.05, self.limits.idle_seconds / 4))
             except queue.Empty:
-                for worker in self._up():
-                    worker.end_if_idle(time.monotonic() - self.limits.idle_seconds)
+                self._rest(time.monotonic() - self.limits.idle_seconds)
                 continue
             if request is None:
                 return
