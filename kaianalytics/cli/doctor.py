@@ -65,19 +65,15 @@ def how_to_raise(level: str, findings: Findings) -> list[str]:
 
 
 def custodian_uid() -> int:
-    """The OS user that owns the home; this one where there is no home to be seen."""
-    try:
-        return home_folder().stat().st_uid
-    except OSError:
-        return _socket_owner()
-
-
-def _socket_owner() -> int:
-    named = os.environ.get("KAI_SOCKET", "")
-    try:
-        return Path(named).stat().st_uid if named else os.getuid()
-    except OSError:
-        return os.getuid()
+    """The OS user that owns the gateway's socket, where one is named, or the home; this one where neither is seen."""
+    named = os.environ.get("KAI_SOCKET", "")  # a platform has it, and a home that lies about is not its custodian's
+    for place in (Path(named) if named else None, home_folder()):
+        try:
+            if place is not None:
+                return place.stat().st_uid
+        except OSError:
+            continue
+    return os.getuid()
 
 
 def users() -> str:
