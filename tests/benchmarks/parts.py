@@ -16,7 +16,7 @@ from support.records_kit import charge, declare, event, make_home, population
 
 from kaianalytics.custody.contracts import load
 from kaianalytics.gateway.guard.admission import Guard
-from kaianalytics.gateway.statistics.question import prepare
+from kaianalytics.gateway.statistics.question import Ground, prepare
 from kaianalytics.gateway.tokens import Session
 from kaianalytics.policy.contract import Contracts
 from kaianalytics.policy.views import store_plan
@@ -64,8 +64,9 @@ def _proof(contracts: Contracts) -> Series:
     finally:
         guard.close()
     session = Session("benchmark", "aiko", os.getuid(), PURPOSE, "interactive", "benchmark")
-    asked, views = StatisticsRequest(STATISTICS, "0.002"), _views(contracts)
-    return _warm(lambda _: prepare(admitted, asked, views, session, AS_OF))
+    asked = StatisticsRequest(STATISTICS, "0.002")
+    ground = Ground(_views(contracts), {}, contracts.purposes.populations, AS_OF, lambda *subject: None)
+    return _warm(lambda _: prepare(admitted, asked, session, ground))
 
 
 def _views(contracts: Contracts) -> dict[str, StatisticsView]:
