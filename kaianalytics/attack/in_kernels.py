@@ -140,12 +140,19 @@ class Kernel:
 @contextmanager
 def running(manager: KernelManager) -> Iterator[Kernel]:
     """The kernel of `manager`, from ready until it is gone."""
+    with started(manager) as client:
+        yield Kernel(manager, client)
+
+
+@contextmanager
+def started(manager: KernelManager) -> Iterator[BlockingKernelClient]:
+    """A client of the kernel of `manager`, from ready until it is gone."""
     manager.start_kernel()
     client = manager.client()
     try:
         client.start_channels()
         client.wait_for_ready(READY_SECONDS)
-        yield Kernel(manager, client)
+        yield client
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)

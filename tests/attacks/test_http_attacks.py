@@ -6,7 +6,6 @@ patience. What h11 alone would let through stands beside what our look at the he
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import socket
@@ -20,6 +19,7 @@ from typing import Any
 import h11
 import pytest
 import uvicorn
+from support.impatient import serving
 from support.raw_http import HEALTH, dripping, head, post, replies, said, until_closed
 from support.real_world import Asker, Gateway, soon
 
@@ -349,19 +349,9 @@ def impatient(path: Path) -> Iterator[uvicorn.Server]:
         await InPieces(bytes(PAGE_BYTES), "application/octet-stream", {}, sent.set)(scope, receive, send)
 
     sent = threading.Event()
-    config = uvicorn.Config(page, http=Impatient, ws="none", lifespan="off", log_config=None)
-    server = uvicorn.Server(config)
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
-        thread.start()
-        try:
-            yield server
-            assert sent.wait(10)  # whoever waited for their turn has it
-        finally:
-            server.should_exit = True
-            thread.join()
+    with serving(path, page, Impatient) as server:
+        yield server
+        assert sent.wait(10)  # whoever waited for their turn has it
 
 
 @pytest.mark.parametrize("reads", ["nothing", "a byte now and then"])

@@ -6,12 +6,14 @@ import platform
 import re
 import time
 from datetime import date
+from pathlib import Path
 
 import pytest
 from children import ROOT, run
 from machine import facts
 from measured import Series, in_turns
 from page import Table, duration, page, ratio
+from parts import parts
 
 TABLE = Table("Asking", "Warm.", ("question", "p50"), [("`kai.sql`", duration(0.0123))])
 
@@ -73,3 +75,8 @@ def test_a_command_that_fails_gives_no_figure() -> None:
     with pytest.raises(RuntimeError, match="ended with 3"):
         run(["python3", "-c", "import sys; print('why'); sys.exit(3)"])
     assert time.perf_counter() - before < 30
+
+
+def test_each_part_of_a_question_is_measured_in_the_room_as_it_is(tmp_path: Path) -> None:
+    rows = parts(tmp_path / "parts", ROOT / "data_contracts").rows
+    assert len(rows) == 5 and all(median != "–" and int(times) > 50 for _, median, _, times in rows)

@@ -12,10 +12,9 @@ from typing import Any
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
+from kaianalytics.attack.in_kernels import READY_SECONDS, started
 from kaianalytics.lab import environment
 from kaianalytics.lab.server import KaiKernelSpecs
-
-READY_SECONDS = 60
 
 
 @dataclass
@@ -87,15 +86,8 @@ def manager_for(share: Path, kernel: str) -> KernelManager:
 @contextmanager
 def running(manager: KernelManager) -> Iterator[Kernel]:
     """The kernel of `manager`, from ready until it is gone."""
-    manager.start_kernel()
-    client = manager.client()
-    try:
-        client.start_channels()
-        client.wait_for_ready(READY_SECONDS)
+    with started(manager) as client:
         yield Kernel(manager, client)
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
 
 
 def _hear(said: Said, message: dict[str, Any]) -> None:
